@@ -1,1 +1,143 @@
-//! See the package description.
+//! Capped decoders for the codecs of compressed kernels.
+//!
+//! One call, [`decompress`], takes a whole compressed stream and gives the unpacked bytes or says what is wrong
+//! with it. The result is bounded by [`Limits`], a size that the stream declares is checked and never trusted,
+//! every checksum of the format is verified and a truncated stream is an error.
+//!
+//! # What is decoded
+//!
+//! The first stream, frame or member only, as Linux' `lib/decompress*` does. Bytes after it are ignored: kernel
+//! images are padded, and some carry their unpacked size behind the stream. LZ4 legacy has no end mark, so there
+//! the end of the input, a zero chunk size or the unpacked size in the last four bytes ends it.
+//!
+//! # Two builds
+//!
+//! Feature `native` (default) decodes gzip, zstd, xz and lzma with libdeflate, libzstd and liblzma. Without it
+//! everything is Rust and no C compiler is needed. What a C decoder does not accept is given to the Rust
+//! decoder, which has the last word; so errors are the same in both builds, down to field and offset.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)
+)]
+
+use core::fmt;
+
+mod error;
+mod gzip;
+mod output;
+mod reader;
+mod zstd;
+
+pub use error::{Bound, Error, Value};
+
+/// A compression format that Linux can unpack a kernel from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// gzip (RFC 1952).
+    Gzip,
+    /// Zstandard (RFC 8878).
+    Zstd,
+    /// .xz 1.2.1: LZMA2, all BCJ filters, delta.
+    Xz,
+    /// .lzma, "LZMA alone".
+    Lzma,
+    /// LZ4 legacy frames (`lz4 -l`).
+    Lz4,
+    /// lzop's container of LZO1X blocks.
+    Lzo,
+    /// bzip2.
+    Bzip2,
+}
+
+impl Codec {
+    /// Every codec.
+    pub const ALL: [Codec; 7] = [
+        Codec::Gzip,
+        Codec::Zstd,
+        Codec::Xz,
+        Codec::Lzma,
+        Codec::Lz4,
+        Codec::Lzo,
+        Codec::Bzip2,
+    ];
+
+    /// Tells the codec by the first two bytes, as `compressed_formats[]` in Linux' lib/decompress.c.
+    pub fn detect(input: &[u8]) -> Option<Codec> {
+        match *input.first_chunk()? {
+            [0x1f, 0x8b] => Some(Codec::Gzip),
+            [0x28, 0xb5] => Some(Codec::Zstd),
+            [0xfd, 0x37] => Some(Codec::Xz),
+            [0x5d, 0x00] => Some(Codec::Lzma),
+            [0x02, 0x21] => Some(Codec::Lz4),
+            [0x89, 0x4c] => Some(Codec::Lzo),
+            [0x42, 0x5a] => Some(Codec::Bzip2),
+            _ => None,
+        }
+    }
+
+    /// The name Linux gives the codec in lib/decompress.c: `gzip`, `zstd`, `xz`, `lzma`, `lz4`, `lzo`, `bzip2`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Codec::Gzip => "gzip",
+            Codec::Zstd => "zstd",
+            Codec::Xz => "xz",
+            Codec::Lzma => "lzma",
+            Codec::Lz4 => "lz4",
+            Codec::Lzo => "lzo",
+            Codec::Bzip2 => "bzip2",
+        }
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What unpacking may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes the result may have.
+    pub output: u64,
+    /// Bytes of window or dictionary the stream may ask the decoder to keep. Real kernels ask for 128 MiB.
+    pub window: u64,
+}
+
+impl Limits {
+    /// The default for [`Limits::window`]: what zstd's windowLog 27 and arm64's xz dictionary ask for.
+    pub const WINDOW: u64 = 128 << 20;
+    /// The default for [`Limits::output`].
+    pub const OUTPUT: u64 = 1 << 30;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            output: Self::OUTPUT,
+            window: Self::WINDOW,
+        }
+    }
+}
+
+/// Unpacks the first stream of `input`.
+///
+/// # Errors
+///
+/// [`Error::Malformed`] for wrong, truncated or damaged bytes, [`Error::Unsupported`] for a feature of the format
+/// that is not decoded, [`Error::Limit`] when the stream asks for more than `limits`, [`Error::Memory`] when the
+/// system does not have what the limits allow.
+pub fn decompress(codec: Codec, input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
+    match codec {
+        Codec::Gzip => gzip::decompress(input, limits),
+        Codec::Zstd => zstd::decompress(input, limits),
+        _ => Err(Error::Unsupported {
+            codec,
+            field: "codec",
+            offset: 0,
+            found: Value::Text(codec.name()),
+            needed: Value::Text("gzip or zstd"),
+        }),
+    }
+}

@@ -1,0 +1,118 @@
+//! The result while it grows: never past its limit, never from an infallible allocation.
+
+use crate::{Bound, Codec, Error, Limits};
+
+/// Bytes handed to a decoder at a time.
+const CHUNK: usize = 256 << 10;
+
+/// A result under a limit.
+///
+/// Capacity doubles by `realloc`, which moves pages instead of copying them for large blocks, and only bytes
+/// that were asked for are touched.
+pub(crate) struct Output {
+    codec: Codec,
+    bytes: Vec<u8>,
+    limit: usize,
+    allowed: u64,
+}
+
+impl Output {
+    /// An empty result; `hint` bytes are reserved if the limit allows.
+    pub(crate) fn new(codec: Codec, limits: &Limits, hint: u64) -> Result<Self, Error> {
+        let limit = usize::try_from(limits.output).unwrap_or(usize::MAX);
+        let mut output = Output {
+            codec,
+            bytes: Vec::new(),
+            limit,
+            allowed: limits.output,
+        };
+        output.reserve(usize::try_from(hint).unwrap_or(usize::MAX).min(limit))?;
+        Ok(output)
+    }
+
+    /// What has been unpacked so far.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Bytes unpacked so far.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The error of a stream that unpacks to more than the limit.
+    pub(crate) fn over(&self, asked: u64) -> Error {
+        Error::Limit {
+            codec: self.codec,
+            bound: Bound::Output,
+            asked,
+            allowed: self.allowed,
+        }
+    }
+
+    /// The error of a stream that goes on at the limit without saying how far.
+    pub(crate) fn full(&self) -> Error {
+        self.over(self.allowed.saturating_add(1))
+    }
+
+    /// Calls `fill` with the next stretch of room; it returns how many bytes of it were written and a result.
+    ///
+    /// At the limit the room is one byte of scratch, so that a decoder can reach the end of its stream; a byte
+    /// written there is the Limit error.
+    pub(crate) fn fill<T>(
+        &mut self,
+        fill: impl FnOnce(&mut [u8]) -> Result<(usize, T), Error>,
+    ) -> Result<(usize, T), Error> {
+        let start = self.bytes.len();
+        let room = self.limit.saturating_sub(start).min(CHUNK);
+        if room == 0 {
+            let (written, value) = fill(&mut [0])?;
+            return if written == 0 {
+                Ok((0, value))
+            } else {
+                Err(self.full())
+            };
+        }
+        self.grow(room)?;
+        self.bytes.resize(start.saturating_add(room), 0);
+        let result = fill(self.bytes.get_mut(start..).unwrap_or_default());
+        let written = result.as_ref().map_or(0, |(written, _)| *written);
+        self.bytes.truncate(start.saturating_add(written));
+        result
+    }
+
+    /// The result, without spare capacity.
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        self.bytes.shrink_to_fit();
+        self.bytes
+    }
+
+    /// Makes room for `more` bytes, doubling the capacity where the limit allows.
+    fn grow(&mut self, more: usize) -> Result<(), Error> {
+        let needed = self.bytes.len().saturating_add(more);
+        if needed <= self.bytes.capacity() {
+            return Ok(());
+        }
+        let doubled = self.bytes.capacity().saturating_mul(2).min(self.limit);
+        self.reserve(needed.max(doubled))
+    }
+
+    fn reserve(&mut self, capacity: usize) -> Result<(), Error> {
+        let more = capacity.saturating_sub(self.bytes.len());
+        let asked = capacity as u64;
+        self.bytes
+            .try_reserve_exact(more)
+            .map_err(|_| Error::Memory {
+                codec: self.codec,
+                asked,
+            })
+    }
+}
+
+/// `len` zero bytes whose pages cost nothing until they are written, or `None` if the system refuses them.
+#[cfg(feature = "native")]
+pub(crate) fn zeroed(len: usize) -> Option<Vec<u8>> {
+    // `vec!` aborts when memory is short, so ask first. Large blocks come as untouched pages both times.
+    Vec::<u8>::new().try_reserve_exact(len).ok()?;
+    Some(vec![0; len])
+}
