@@ -1,0 +1,166 @@
+//! The words of a job.
+//!
+//! One step per line; words are parted by blanks; `#` begins a comment line.
+//!
+//! | step | succeeds if |
+//! |---|---|
+//! | `name NAME` | always; must come first, and once |
+//! | `module PATH` | the kernel takes the module |
+//! | `run PROGRAM ARGUMENT...` | the program exits with 0 |
+//! | `refuse CODE PROGRAM ARGUMENT...` | the program exits with exactly this code |
+//! | `cmdline WORD` | the kernel's command line has this word |
+//! | `same PATH PATH` | both files have the same bytes |
+//! | `text PATH TEXT` | the file holds this text, but for blanks around it |
+//! | `write PATH TEXT` | the text can be written into the file |
+//! | `fail TEXT` | never: the step before should not have come back |
+
+use std::fmt;
+
+/// A job that was understood.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Job {
+    pub(crate) name: String,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// One step of it.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Step {
+    Cmdline(String),
+    Fail(String),
+    Module(String),
+    Refuse(i32, Vec<String>),
+    Run(Vec<String>),
+    Same(String, String),
+    Text(String, String),
+    Write(String, String),
+}
+
+impl Job {
+    /// Reads a job; the error names the line.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut lines = text
+            .lines()
+            .map(str::trim)
+            .enumerate()
+            .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        let name = match lines.next().map(|(_, line)| split(line)) {
+            Some(("name", name)) if is_word(name) => name.to_owned(),
+            other => return Err(format!("first step: found {other:?}, needed `name NAME`")),
+        };
+        let steps = lines
+            .map(|(index, line)| {
+                Step::parse(line).ok_or_else(|| format!("line {}: cannot read {line:?}", index + 1))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { name, steps })
+    }
+}
+
+impl Step {
+    fn parse(line: &str) -> Option<Self> {
+        let (verb, rest) = split(line);
+        let word = || is_word(rest).then(|| rest.to_owned());
+        let pair = || {
+            let (path, text) = split(rest);
+            (!text.is_empty()).then(|| (path.to_owned(), text.to_owned()))
+        };
+        match verb {
+            "cmdline" => Some(Self::Cmdline(word()?)),
+            "fail" => Some(Self::Fail(rest.to_owned())),
+            "module" => Some(Self::Module(word()?)),
+            "refuse" => {
+                let (code, command) = split(rest);
+                Some(Self::Refuse(code.parse().ok()?, words(command)?))
+            }
+            "run" => Some(Self::Run(words(rest)?)),
+            "same" => pair()
+                .filter(|(_, second)| is_word(second))
+                .map(|(first, second)| Self::Same(first, second)),
+            "text" => pair().map(|(path, text)| Self::Text(path, text)),
+            "write" => pair().map(|(path, text)| Self::Write(path, text)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cmdline(word) => write!(f, "cmdline {word}"),
+            Self::Fail(text) => write!(f, "fail {text}"),
+            Self::Module(path) => write!(f, "module {path}"),
+            Self::Refuse(code, command) => write!(f, "refuse {code} {}", command.join(" ")),
+            Self::Run(command) => write!(f, "run {}", command.join(" ")),
+            Self::Same(first, second) => write!(f, "same {first} {second}"),
+            Self::Text(path, text) => write!(f, "text {path} {text}"),
+            Self::Write(path, text) => write!(f, "write {path} {text}"),
+        }
+    }
+}
+
+/// First word, and the rest without the blanks between.
+fn split(line: &str) -> (&str, &str) {
+    line.split_once(char::is_whitespace)
+        .map_or((line, ""), |(word, rest)| (word, rest.trim_start()))
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_whitespace)
+}
+
+fn words(text: &str) -> Option<Vec<String>> {
+    let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    (!words.is_empty()).then_some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_every_step_and_prints_it_the_same() {
+        let steps = [
+            "module /stubs.ko",
+            "run /bin/kpeel inspect /image",
+            "refuse 4 /bin/kpeel load /image",
+            "cmdline marker=1",
+            "same /a /b",
+            "text /proc/sys/kernel/ostype Linux",
+            "write /proc/sysrq-trigger c",
+            "fail the kernel should be gone",
+        ];
+        let job = Job::parse(&format!("# a test\n\nname all\n{}\n", steps.join("\n")))
+            .expect("every step is known");
+        assert_eq!(job.name, "all");
+        let printed: Vec<String> = job.steps.iter().map(ToString::to_string).collect();
+        assert_eq!(printed, steps);
+    }
+
+    #[test]
+    fn rejects_a_job_without_a_name() {
+        for text in ["", "run /x", "name", "name two words"] {
+            assert!(Job::parse(text).is_err(), "{text:?}");
+        }
+        assert!(Job::parse("name x").is_ok());
+    }
+
+    #[test]
+    fn rejects_steps_it_does_not_know_or_that_lack_words() {
+        for line in [
+            "name again",
+            "reboot",
+            "run",
+            "module",
+            "module a b",
+            "refuse /bin/false",
+            "refuse 1",
+            "same /a",
+            "same /a /b /c",
+            "write /a",
+        ] {
+            let error = Job::parse(&format!("name x\n{line}")).expect_err(line);
+            assert!(error.starts_with("line 2: "), "{error}");
+        }
+    }
+}

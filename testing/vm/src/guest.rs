@@ -1,0 +1,118 @@
+//! Static binaries of this workspace for the guests.
+//!
+//! Guests have no C library, so everything in them is linked statically. A target whose standard
+//! library the toolchain has is built with it; for the others Debian's `rustc-web` builds the
+//! standard library as well, and Debian's cross compiler links.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::arch::Arch;
+use crate::error::Error;
+use crate::run::installed;
+
+/// Debian's compiler, whose library sources (`rust-web-src`) cargo finds beside it.
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+
+/// Builds program `bin` of the workspace's package `package` and returns its path.
+///
+/// # Errors
+/// [`Error::Missing`] names the Debian package of a missing tool.
+pub fn build(arch: Arch, package: &str, bin: &str) -> Result<PathBuf, Error> {
+    let target = triple(arch);
+    let workspace = workspace();
+    let target_dir = target_dir(&workspace).join("guest");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(&workspace)
+        .args(["build", "--release", "--locked", "--package", package])
+        .args(["--bin", bin, "--target", target])
+        .arg("--target-dir")
+        .arg(&target_dir)
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        // Standard output may be the caller's answer.
+        .stdout(Stdio::null());
+    if !has_library(target) {
+        build_library_too(&mut cargo, arch)?;
+    }
+    let status = cargo
+        .status()
+        .map_err(Error::system(format!("starting cargo for {package}")))?;
+    if !status.success() {
+        return Err(Error::Build {
+            package: package.to_owned(),
+            target,
+            status,
+        });
+    }
+    Ok(target_dir.join(target).join("release").join(bin))
+}
+
+fn triple(arch: Arch) -> &'static str {
+    match arch {
+        Arch::Aarch64 => "aarch64-unknown-linux-gnu",
+        Arch::X86_64 => "x86_64-unknown-linux-gnu",
+    }
+}
+
+/// Whether the toolchain of this build has a standard library for the target.
+fn has_library(target: &str) -> bool {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", target])
+        .stderr(Stdio::null())
+        .output()
+        .ok()
+        .and_then(|output| String::from_utf8(output.stdout).ok())
+        .is_some_and(|directory| Path::new(directory.trim()).is_dir())
+}
+
+fn build_library_too(cargo: &mut Command, arch: Arch) -> Result<(), Error> {
+    let (linker, package, variable) = match arch {
+        Arch::Aarch64 => (
+            "aarch64-linux-gnu-gcc",
+            "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+            "AARCH64_UNKNOWN_LINUX_GNU",
+        ),
+        Arch::X86_64 => (
+            "x86_64-linux-gnu-gcc",
+            "gcc-x86-64-linux-gnu libc6-dev-amd64-cross",
+            "X86_64_UNKNOWN_LINUX_GNU",
+        ),
+    };
+    let missing = |program: &str, package| Error::Missing {
+        program: program.to_owned(),
+        package,
+    };
+    if !installed(linker) {
+        return Err(missing(linker, package));
+    }
+    if !Path::new(DEBIAN_RUSTC).is_file() {
+        return Err(missing(DEBIAN_RUSTC, "rustc-web rust-web-src"));
+    }
+    cargo
+        .args(["-Z", "build-std=std,panic_abort"])
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTC", DEBIAN_RUSTC)
+        .env(format!("CARGO_TARGET_{variable}_LINKER"), linker);
+    Ok(())
+}
+
+fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors()
+        .nth(2)
+        .expect("this crate lies two levels below the workspace")
+        .to_owned()
+}
+
+fn target_dir(workspace: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .filter(|directory| *directory != OsString::new())
+        .map_or_else(
+            || workspace.join("target"),
+            |directory| workspace.join(directory),
+        )
+}
