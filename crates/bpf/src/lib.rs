@@ -41,6 +41,7 @@
 
 extern crate alloc;
 
+pub mod conformance;
 mod decode;
 mod error;
 mod isa;
