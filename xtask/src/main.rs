@@ -1,2 +1,137 @@
-//! xtask
-fn main() {}
+//! The project's own commands: `cargo xtask COMMAND`. It dispatches; the work is in the crates.
+
+mod packages;
+mod parsers;
+mod steps;
+
+use std::process::ExitCode;
+
+use packages::{Missing, TOOLS};
+use steps::{cargo, cargo_env};
+
+/// One command: its name, what it does, and the function that does it.
+type Task = (
+    &'static str,
+    &'static str,
+    fn(&[String]) -> Result<(), Failure>,
+);
+
+/// Every command.
+const TASKS: &[Task] = &[
+    (
+        "test",
+        "all tests without the VM matrix; --vm: the VM matrix",
+        test,
+    ),
+    ("lint", "formatting and lints, warnings are errors", lint),
+    (
+        "parsers",
+        "rebuild the prebuilt parsers; --check: compare with those in the tree",
+        parsers_,
+    ),
+    (
+        "setup",
+        "install the Debian packages that the tests need",
+        setup,
+    ),
+];
+
+/// Why a command failed, which decides the exit code.
+#[derive(Debug)]
+enum Failure {
+    /// A step failed; the step has printed why.
+    Step(String),
+    /// Packages are missing and may not be installed.
+    Packages(Missing),
+}
+
+/// Exit code when packages are missing and cannot be installed from here.
+const EXIT_PACKAGES: u8 = 3;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some((name, rest)) = args.split_first() else {
+        return usage();
+    };
+    let Some((_, _, task)) = TASKS.iter().find(|(task, ..)| task == name) else {
+        return usage();
+    };
+    match task(rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Step(what)) => {
+            eprintln!("xtask: {name}: {what}");
+            ExitCode::FAILURE
+        }
+        Err(Failure::Packages(missing)) => {
+            eprintln!("xtask: {name}: {missing}");
+            ExitCode::from(EXIT_PACKAGES)
+        }
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("usage: cargo xtask COMMAND [--yes]");
+    for (name, help, _) in TASKS {
+        eprintln!("  {name:10} {help}");
+    }
+    ExitCode::from(2)
+}
+
+fn test(args: &[String]) -> Result<(), Failure> {
+    packages::ensure(TOOLS, has(args, "--yes")).map_err(Failure::Packages)?;
+    if has(args, "--vm") {
+        return vm();
+    }
+    lint(args)?;
+    cargo(&["test", "--workspace", "--quiet"])?;
+    without_c()?;
+    parsers_(&["--check".into()])?;
+    cargo(&["run", "--quiet", "--release", "--package", "kpeel-verifier"])
+}
+
+/// The crates that can do without a C compiler, built and tested without one.
+fn without_c() -> Result<(), Failure> {
+    let no_c = ["CC", "CXX"].map(|name| (name, "/bin/false"));
+    for package in ["kpeel-codec", "kpeel-sandbox", "kpeel-cli"] {
+        cargo_env(
+            &[
+                "test",
+                "--quiet",
+                "--package",
+                package,
+                "--no-default-features",
+            ],
+            &no_c,
+        )?;
+    }
+    Ok(())
+}
+
+fn vm() -> Result<(), Failure> {
+    cargo(&["run", "--quiet", "--release", "--package", "kpeel-verifier"])
+}
+
+fn lint(_args: &[String]) -> Result<(), Failure> {
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&[
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ])
+}
+
+fn parsers_(args: &[String]) -> Result<(), Failure> {
+    parsers::run(args).map_err(Failure::Step)
+}
+
+fn setup(args: &[String]) -> Result<(), Failure> {
+    packages::ensure(TOOLS, has(args, "--yes")).map_err(Failure::Packages)
+}
+
+fn has(args: &[String], flag: &str) -> bool {
+    args.iter().any(|arg| arg == flag)
+}
