@@ -1,1 +1,81 @@
-//! See the package description.
+//! What an author of a parser writes with: a BPF program in Rust that opens one boot format.
+//!
+//! A parser is a crate of its own, built for `bpfel-unknown-none`:
+//!
+//! ```ignore
+//! #![no_std]
+//! #![no_main]
+//! use kpeel_parser_kit::{Context, Resource, parser};
+//!
+//! parser!(open);
+//!
+//! fn open(context: Context) -> Option<()> {
+//!     let image = context.image();
+//!     let length: u32 = image.read(8)?;
+//!     image.sub(12, length.into())?.publish(Resource::Kernel)
+//! }
+//! ```
+//!
+//! Everything a parser may touch goes through the five kfuncs of `kpeel-abi`; no helper is called.
+//! What the kit does for its author:
+//!
+//! - [`Bytes`] is a range the host lets a parser see; reading is checked here against the range
+//!   and once more by the host.
+//! - [`malformed`], [`unsupported`], [`warn()`] and [`not_mine`] say why, since the program's own
+//!   return value must be 0.
+//! - `?` on `Option` is the way out; a panic cannot be expressed in BPF. Indexing that may fail,
+//!   unchecked arithmetic and `unwrap` leave a call to a panic function in the object, and the
+//!   linker refuses it by name.
+//! - [`unknown_zero`] is for loops that Linux's verifier must be able to cut short.
+#![no_std]
+
+mod bytes;
+mod context;
+mod kfunc;
+mod opaque;
+mod unpacked;
+mod verdict;
+
+pub use bytes::{Bytes, Plain};
+pub use context::Context;
+pub use kfunc::Name;
+pub use kpeel_abi::VerdictCode;
+pub use opaque::unknown_zero;
+pub use unpacked::Unpacked;
+pub use verdict::{malformed, not_mine, unsupported, verdict, warn};
+
+/// Defines the BPF program and its licence around `fn open(Context) -> Option<()>`.
+///
+/// The program is attached to `bpf_handle_pefile` and always returns 0, as Linux demands of fentry
+/// programs; what `open` returns only serves its own `?`.
+#[macro_export]
+macro_rules! parser {
+    ($open:path) => {
+        /// Kfuncs are for GPL-compatible programs only.
+        #[unsafe(link_section = "license")]
+        #[unsafe(no_mangle)]
+        static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+        /// The program.
+        ///
+        /// # Safety
+        ///
+        /// The host passes the argument array of `bpf_handle_pefile`.
+        #[unsafe(link_section = "fentry.s/bpf_handle_pefile")]
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn parse(arguments: *const u64) -> i32 {
+            // SAFETY: the caller keeps the same promise.
+            let context = unsafe { $crate::Context::from_arguments(arguments) };
+            let _ = $open(context);
+            0
+        }
+    };
+}
+
+/// BPF has no way to panic: this body exists because the language asks for one, and any path to it
+/// is an unresolved call that the linker refuses.
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
