@@ -63,14 +63,15 @@ impl Root {
         } else {
             vec![pattern.to_owned()]
         };
-        let mut found = Vec::new();
-        for name in names {
-            // apt-cache fails when it knows no such package; that is an answer here.
-            if let Ok(text) = tool::run(self.apt("apt-cache").args(["show", &name])) {
-                found.extend(stanzas(&String::from_utf8_lossy(&text)));
-            }
+        if names.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(found)
+        match tool::run(self.apt("apt-cache").arg("show").args(&names)) {
+            Ok(text) => Ok(stanzas(&String::from_utf8_lossy(&text))),
+            // apt-cache fails when it knows no such package; that is an answer here.
+            Err(Error::Tool { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Downloads one package into `dir`, where a broken download may be continued; returns the file.
@@ -168,6 +169,9 @@ fn config(dir: &Path, arch: &str, acquire: &str) -> String {
          Dir::State \"{dir}/state\";\n\
          Dir::State::status \"{dir}/status\";\n\
          Dir::Cache \"{dir}/cache\";\n\
+         // Built anew when asked, which is seldom; kept, they would be most of the cache.\n\
+         Dir::Cache::pkgcache \"\";\n\
+         Dir::Cache::srcpkgcache \"\";\n\
          Dir::Etc::sourcelist \"{dir}/sources.list\";\n\
          Dir::Etc::sourceparts \"/dev/null\";\n\
          Dir::Etc::preferences \"/dev/null\";\n\

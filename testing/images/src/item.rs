@@ -25,6 +25,8 @@ pub enum Item {
     StubAmd64V257,
     /// systemd 257's UKI stub for arm64.
     StubArm64,
+    /// systemd's UKI stub for loong64.
+    StubLoong64,
     /// A directory: the unsigned amd64 cloud kernel (`boot/`) and what building a module for it needs (`usr/src`,
     /// `usr/lib`), its BTF in `usr/src/linux-headers-*/vmlinux` among it. No modules.
     VmAmd64,
@@ -56,6 +58,7 @@ impl Item {
         Self::StubAmd64V252,
         Self::StubAmd64V257,
         Self::StubArm64,
+        Self::StubLoong64,
         Self::VmAmd64,
         Self::ModulesAmd64,
         Self::ShimAmd64,
@@ -87,6 +90,7 @@ impl Item {
             Self::StubAmd64V252 => "stub-amd64-252",
             Self::StubAmd64V257 => "stub-amd64-257",
             Self::StubArm64 => "stub-arm64",
+            Self::StubLoong64 => "stub-loong64",
             Self::VmAmd64 => "vm-amd64",
             Self::ModulesAmd64 => "modules-amd64",
             Self::ShimAmd64 => "shim-amd64",
@@ -138,6 +142,7 @@ impl Item {
             ),
             Self::StubAmd64V257 => stub("linuxx64.efi.stub", "amd64", "257.*", TRIXIE),
             Self::StubArm64 => stub("linuxaa64.efi.stub", "arm64", "257.*", TRIXIE),
+            Self::StubLoong64 => stub("linuxloongarch64.efi.stub", "loong64", "*", &["sid"]),
             Self::VmAmd64 => vm_amd64(),
             Self::ModulesAmd64 => Recipe {
                 packages: vec![

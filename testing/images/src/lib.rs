@@ -14,6 +14,8 @@ mod error;
 mod fetch;
 mod item;
 mod lock;
+pub mod make;
+pub mod oracle;
 mod sources;
 mod tool;
 
