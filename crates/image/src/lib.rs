@@ -1,1 +1,33 @@
-//! See the package description.
+//! Writers of PE boot images.
+//!
+//! An [`Editor`] takes an image apart along its section table, lets sections be added and removed,
+//! and writes it again. It keeps what it does not understand: bytes that belong to no section, COFF
+//! symbols, overlays. File offsets that it does know (symbol table, debug directory, zboot's
+//! payload) follow the bytes they point at; addresses in memory never change.
+//!
+//! What it writes has no gaps: every byte is one that a signature covers
+//! ([`kpeel_envelope::authenticode::check_coverage`]).
+//!
+//! [`attach`] gives an image its parser, [`detach`] takes it away again.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
+)]
+
+mod attach;
+mod checksum;
+mod directory;
+mod editor;
+mod emit;
+mod entry;
+mod fixed;
+mod layout;
+mod moves;
+mod number;
+mod undo;
+
+pub use attach::{AttachOptions, DetachOptions, SECTION_BPF, attach, detach};
+pub use checksum::check_sum;
+pub use editor::Editor;
+pub use kpeel_envelope::error::{Error, Result};

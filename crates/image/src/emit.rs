@@ -1,0 +1,160 @@
+//! Writes a laid-out image.
+
+use kpeel_envelope::error::{Class, Error, Needed, Result};
+use kpeel_envelope::pe::DIRECTORY_CERTIFICATE;
+use kpeel_envelope::section::SECTION_HEADER_SIZE;
+
+use crate::checksum::check_sum;
+use crate::directory::patch_debug;
+use crate::editor::Editor;
+use crate::entry::{self, Entry};
+use crate::fixed::{ZBOOT_PAYLOAD_OFFSET, zboot_payload};
+use crate::layout::{Layout, Place};
+use crate::number::{align_up, get_u32, put, put_u32, to_u32};
+
+/// Offsets in the COFF header.
+const NUMBER_OF_SECTIONS: usize = 2;
+const POINTER_TO_SYMBOL_TABLE: usize = 8;
+/// Offsets in the optional header.
+const SIZE_OF_INITIALIZED_DATA: usize = 8;
+const SIZE_OF_IMAGE: usize = 56;
+const SIZE_OF_HEADERS: usize = 60;
+
+/// The image's bytes.
+pub(crate) fn emit(editor: &Editor<'_>, layout: &Layout) -> Result<Vec<u8>> {
+    let mut output = copy(editor, layout);
+    write_section_table(editor, layout, &mut output)?;
+    write_headers(editor, layout, &mut output)?;
+    follow_payload(editor, layout, &mut output)?;
+    patch_debug(&editor.pe, &layout.moves, &mut output)?;
+    let headers = editor.pe.headers();
+    if headers.check_sum != 0 {
+        let field = headers.check_sum_offset();
+        let sum = check_sum(&output, field);
+        put_u32(&mut output, field, sum)?;
+    }
+    Ok(output)
+}
+
+fn copy(editor: &Editor<'_>, layout: &Layout) -> Vec<u8> {
+    let image = editor.pe.bytes();
+    let mut output = Vec::with_capacity(layout.len);
+    output.extend_from_slice(image.get(..editor.head.min(layout.head)).unwrap_or(&[]));
+    output.resize(layout.head, 0);
+    for index in &layout.order {
+        let entry = editor.entries.get(*index).zip(layout.places.get(*index));
+        if let Some((entry, place)) = entry {
+            output.extend_from_slice(&entry.raw);
+            output.resize(output.len().saturating_add(place.padding), 0);
+        }
+    }
+    for range in &editor.overlay {
+        output.extend_from_slice(image.get(range.clone()).unwrap_or(&[]));
+    }
+    output
+}
+
+fn write_section_table(editor: &Editor<'_>, layout: &Layout, output: &mut [u8]) -> Result<()> {
+    let headers = editor.pe.headers();
+    let table = headers.section_table_offset();
+    let old = usize::from(headers.number_of_sections).saturating_mul(SECTION_HEADER_SIZE);
+    put(output, table, &vec![0; old])?;
+    let mut at = table;
+    for (entry, place) in editor.entries.iter().zip(&layout.places) {
+        put(output, at, &section_header(entry, place, layout)?)?;
+        at = at.saturating_add(SECTION_HEADER_SIZE);
+    }
+    Ok(())
+}
+
+fn section_header(
+    entry: &Entry<'_>,
+    place: &Place,
+    layout: &Layout,
+) -> Result<[u8; SECTION_HEADER_SIZE]> {
+    let mut header = entry.header;
+    if entry.has_raw() {
+        let size = entry.raw.len().saturating_add(place.padding);
+        put_u32(
+            &mut header,
+            entry::SIZE_OF_RAW_DATA,
+            to_u32("SizeOfRawData", size)?,
+        )?;
+        let offset = to_u32("PointerToRawData", place.offset)?;
+        put_u32(&mut header, entry::POINTER_TO_RAW_DATA, offset)?;
+    }
+    for field in [entry::POINTER_TO_RELOCATIONS, entry::POINTER_TO_LINENUMBERS] {
+        let old = get_u32(&entry.header, field).unwrap_or(0) as usize;
+        if let Some(new) = layout.moves.offset(old).filter(|_| old != 0) {
+            put_u32(&mut header, field, to_u32("PointerToRelocations", new)?)?;
+        }
+    }
+    Ok(header)
+}
+
+fn write_headers(editor: &Editor<'_>, layout: &Layout, output: &mut [u8]) -> Result<()> {
+    let headers = editor.pe.headers();
+    let (coff, optional) = (headers.coff_offset, headers.optional_header_offset());
+    let count = u16::try_from(editor.entries.len()).unwrap_or(u16::MAX);
+    put(
+        output,
+        coff.saturating_add(NUMBER_OF_SECTIONS),
+        &count.to_le_bytes(),
+    )?;
+    let symbols = headers.pointer_to_symbol_table as usize;
+    if let Some(moved) = layout.moves.offset(symbols).filter(|_| symbols != 0) {
+        let moved = to_u32("PointerToSymbolTable", moved)?;
+        put_u32(output, coff.saturating_add(POINTER_TO_SYMBOL_TABLE), moved)?;
+    }
+    put_u32(
+        output,
+        optional.saturating_add(SIZE_OF_HEADERS),
+        to_u32("SizeOfHeaders", layout.head)?,
+    )?;
+    if editor.changed {
+        let end = editor.entries.iter().map(Entry::end).max().unwrap_or(0);
+        let end = usize::try_from(end).unwrap_or(usize::MAX);
+        let size = align_up("SizeOfImage", end, headers.section_alignment as usize)?;
+        put_u32(
+            output,
+            optional.saturating_add(SIZE_OF_IMAGE),
+            to_u32("SizeOfImage", size)?,
+        )?;
+        let field = optional.saturating_add(SIZE_OF_INITIALIZED_DATA);
+        let old = get_u32(output, field).unwrap_or(0);
+        // A linker may have counted otherwise than we do; the field tells nobody anything.
+        let new = i64::from(old).saturating_add(editor.initialized).max(0);
+        put_u32(output, field, u32::try_from(new).unwrap_or(u32::MAX))?;
+    }
+    // Whatever reaches this point has no certificate table any more.
+    match headers.directory_offset(DIRECTORY_CERTIFICATE) {
+        Some(at) => put(output, at, &[0; 8]),
+        None => Ok(()),
+    }
+}
+
+/// Lets zboot's header point where its payload went.
+fn follow_payload(editor: &Editor<'_>, layout: &Layout, output: &mut [u8]) -> Result<()> {
+    let image = editor.pe.bytes();
+    let Some((offset, size)) = zboot_payload(image) else {
+        return Ok(());
+    };
+    if offset.saturating_add(size) > image.len() {
+        // It points nowhere: not ours to mend.
+        return Ok(());
+    }
+    let Some(moved) = layout.moves.range(offset, size) else {
+        let needed = Needed::Words("a payload that lies in one section");
+        return Err(Error::value(
+            Class::Unsupported,
+            "zboot payload",
+            offset as u64,
+            needed,
+        ));
+    };
+    put_u32(
+        output,
+        ZBOOT_PAYLOAD_OFFSET,
+        to_u32("zboot payload", moved)?,
+    )
+}

@@ -1,0 +1,169 @@
+//! Where everything stands in the image to be written.
+
+use kpeel_envelope::error::{Class, Error, Needed, Result};
+use kpeel_envelope::section::SECTION_HEADER_SIZE;
+
+use crate::directory;
+use crate::editor::Editor;
+use crate::entry::Entry;
+use crate::fixed;
+use crate::moves::Moves;
+use crate::number::{add, align_up};
+
+/// The place of one section's raw data.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Place {
+    /// File offset.
+    pub(crate) offset: usize,
+    /// Zero bytes behind the data that belong to the section.
+    pub(crate) padding: usize,
+}
+
+/// Places of headers, sections and overlay; together they fill the file without gaps.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    /// SizeOfHeaders: where section data begin.
+    pub(crate) head: usize,
+    /// One for each entry; meaningless for one without raw data.
+    pub(crate) places: Vec<Place>,
+    /// Entries with raw data in the order they stand in the file.
+    pub(crate) order: Vec<usize>,
+    /// Length of the file.
+    pub(crate) len: usize,
+    /// Where the input's bytes went.
+    pub(crate) moves: Moves,
+}
+
+impl Layout {
+    pub(crate) fn new(editor: &Editor<'_>) -> Result<Self> {
+        let head = header_size(editor)?;
+        let mut layout = Self {
+            head,
+            places: vec![Place::default(); editor.entries.len()],
+            order: file_order(&editor.entries),
+            len: 0,
+            moves: Moves::default(),
+        };
+        let end = layout.place_sections(editor)?;
+        layout.moves.push(0, editor.head.min(head), 0);
+        if layout.moves.any() {
+            fixed::check_may_move(editor.pe.bytes())?;
+        }
+        layout.len = end;
+        for range in &editor.overlay {
+            layout.moves.push(range.start, range.len(), layout.len);
+            layout.len = add("file size", layout.len, range.len())?;
+        }
+        Ok(layout)
+    }
+
+    /// Places all sections one behind the other; returns where the last one ends.
+    fn place_sections(&mut self, editor: &Editor<'_>) -> Result<usize> {
+        let alignment = editor.pe.headers().file_alignment as usize;
+        let mut end = self.head;
+        let mut before: Option<usize> = None;
+        for index in self.order.clone() {
+            let Some(entry) = editor.entries.get(index) else {
+                continue;
+            };
+            let mut padding = 0;
+            match entry.from {
+                Some(from) => self.moves.push(from, entry.raw.len(), end),
+                None => {
+                    let aligned = align_up("PointerToRawData", end, alignment)?;
+                    self.pad(before, aligned.saturating_sub(end));
+                    end = aligned;
+                    let size = align_up("SizeOfRawData", entry.raw.len(), alignment)?;
+                    padding = size.saturating_sub(entry.raw.len());
+                }
+            }
+            if let Some(place) = self.places.get_mut(index) {
+                *place = Place {
+                    offset: end,
+                    padding,
+                };
+            }
+            end = add("PointerToRawData", end, entry.raw.len())?;
+            end = add("PointerToRawData", end, padding)?;
+            before = Some(index);
+        }
+        Ok(end)
+    }
+
+    /// Gives `bytes` of padding to a section, or to the headers when there is none yet.
+    fn pad(&mut self, section: Option<usize>, bytes: usize) {
+        match section.and_then(|index| self.places.get_mut(index)) {
+            Some(place) => place.padding = place.padding.saturating_add(bytes),
+            None => self.head = self.head.saturating_add(bytes),
+        }
+    }
+}
+
+/// Sections that stood in the file in their old order, then the new ones.
+fn file_order(entries: &[Entry<'_>]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..)
+        .zip(entries)
+        .filter(|(_, e)| e.has_raw())
+        .map(|(i, _)| i)
+        .collect();
+    order.sort_by_key(|index| {
+        entries
+            .get(*index)
+            .and_then(|e| e.from)
+            .unwrap_or(usize::MAX)
+    });
+    order
+}
+
+/// Bytes before section data: the old number, unless a gap behind the headers must be closed or the
+/// section table needs more.
+fn header_size(editor: &Editor<'_>) -> Result<usize> {
+    let headers = editor.pe.headers();
+    let alignment = headers.file_alignment as usize;
+    let limit = lowest_address(editor);
+    let old = editor.head;
+    let mut head = old;
+    if head > limit {
+        // The headers cannot be said to reach that far. What they do not reach may be left out,
+        // if it is nothing.
+        let gap = head.saturating_sub(headers.size_of_headers as usize);
+        head = head.saturating_sub(gap.saturating_sub(gap.checked_rem(alignment).unwrap_or(0)));
+        let dropped = editor.pe.bytes().get(head..old).unwrap_or(&[]);
+        if dropped.iter().any(|byte| *byte != 0) {
+            let reason = "bytes that belong neither to headers nor to a section follow";
+            return Err(Error::reason(Class::Unsupported, "SizeOfHeaders", reason));
+        }
+    }
+    let table = headers.section_table_offset();
+    let table_len = editor.entries.len().saturating_mul(SECTION_HEADER_SIZE);
+    let table_end = add("SizeOfHeaders", table, table_len)?;
+    directory::check_free(&editor.pe, table_end)?;
+    let missing = table_end.saturating_sub(head);
+    // Whole multiples keep the alignment of everything behind.
+    head = add(
+        "SizeOfHeaders",
+        head,
+        align_up("SizeOfHeaders", missing, alignment)?,
+    )?;
+    if head > limit {
+        let needed = Needed::AtMost(limit as u64);
+        return Err(Error::value(
+            Class::Unsupported,
+            "SizeOfHeaders",
+            head as u64,
+            needed,
+        ));
+    }
+    Ok(head)
+}
+
+/// The first address that a section uses: headers are mapped below it.
+fn lowest_address(editor: &Editor<'_>) -> usize {
+    let used = editor
+        .entries
+        .iter()
+        .filter(|entry| entry.end() > entry.virtual_address.into());
+    used.map(|entry| entry.virtual_address as usize)
+        .min()
+        .unwrap_or(usize::MAX)
+}
