@@ -30,8 +30,9 @@ pub fn fetch(item: Item) -> Result<PathBuf> {
     }
     let substitute = dir.join(format!("{}.substitute", key(item, &wanted)));
     if let Ok(text) = fs::read_to_string(&substitute) {
-        wanted = lock::parse(&text)?;
-        tell_substitute(item, &wanted);
+        let newer = lock::parse(&text)?;
+        tell_substitute(item, &wanted, &newer);
+        wanted = newer;
     }
     if let Some(found) = ready(item, &dir, &wanted)? {
         return Ok(found);
@@ -43,8 +44,9 @@ pub fn fetch(item: Item) -> Result<PathBuf> {
     let debs = match obtain_locked(item, &wanted)? {
         Some(debs) => debs,
         None => {
-            wanted = resolve(item)?;
-            tell_substitute(item, &wanted);
+            let newer = resolve(item)?;
+            tell_substitute(item, &wanted, &newer);
+            wanted = newer;
             cache::write(&substitute, lock::render(&wanted).as_bytes())?;
             if let Some(found) = ready(item, &dir, &wanted)? {
                 return Ok(found);
@@ -86,19 +88,19 @@ fn ready(item: Item, dir: &Path, wanted: &[Locked]) -> Result<Option<PathBuf>> {
     }
 }
 
-fn tell_substitute(item: Item, wanted: &[Locked]) {
-    for line in wanted {
-        let Locked {
-            package,
-            version,
-            suite,
-            ..
-        } = line;
-        eprintln!(
-            "kpeel-images: {}: not the locked version but {package} {version} from {suite}",
-            item.name()
-        );
-    }
+fn tell_substitute(item: Item, locked: &[Locked], found: &[Locked]) {
+    let list = |lines: &[Locked]| {
+        let lines = lines
+            .iter()
+            .map(|line| format!("{} {} ({})", line.package, line.version, line.suite));
+        lines.collect::<Vec<_>>().join(", ")
+    };
+    eprintln!(
+        "kpeel-images: {}: using {}; locked, but not in the archive: {}",
+        item.name(),
+        list(found),
+        list(locked)
+    );
 }
 
 fn vanished(wanted: &[Locked]) -> Error {
