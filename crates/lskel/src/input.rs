@@ -20,6 +20,8 @@ const LE: LittleEndian = LittleEndian;
 
 /// Section of the licence string.
 const LICENSE: &str = "license";
+/// What names of sections of constants begin with.
+const RODATA: &str = ".rodata";
 /// Section of BTF's line, function and CO-RE records.
 const BTF_EXT: &str = ".BTF.ext";
 /// Where `.BTF.ext`'s header holds the length of its CO-RE records (`struct btf_ext_header`).
@@ -68,10 +70,20 @@ pub(crate) struct Symbol<'a> {
     pub(crate) function: bool,
     pub(crate) local: bool,
     pub(crate) weak: bool,
-    /// Index of its section; `None` for an extern.
-    pub(crate) section: Option<usize>,
+    pub(crate) place: Place,
     pub(crate) value: u64,
     pub(crate) size: u64,
+}
+
+/// Where a symbol is defined.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Place {
+    /// In the section with this index, which exists.
+    Section(usize),
+    /// Not here (`SHN_UNDEF`).
+    Extern,
+    /// Absolute or common.
+    Elsewhere,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -187,18 +199,22 @@ fn section_kind(
     if progbits && has(SHF_EXECINSTR) && !has(SHF_WRITE) {
         return Ok(Kind::Code);
     }
-    let rodata = name == ".rodata" || name.starts_with(".rodata.");
-    if progbits && rodata && !has(SHF_WRITE) {
+    if progbits && name.starts_with(RODATA) && !has(SHF_WRITE) {
         return Ok(Kind::Rodata);
     }
+    let access = if has(SHF_WRITE) {
+        "writable"
+    } else {
+        "read-only"
+    };
     Err(Error::unsupported(
         format_args!("section `{name}`"),
         format_args!(
-            "{} bytes of type {}",
+            "{} {access} bytes of type {}",
             header.sh_size(LE),
             header.sh_type(LE)
         ),
-        "only code, `.rodata*` and `license`",
+        "code, `.rodata*` or `license`",
     ))
 }
 
@@ -281,23 +297,23 @@ fn read_symbol<'a>(
         .name(LE, table.strings())
         .map_err(|e| broken(format_args!("name of symbol {}", index.0), e))?;
     let name = text(format_args!("name of symbol {}", index.0), name)?;
-    let section = table
-        .symbol_section(LE, symbol, index)
-        .map_err(|e| broken(format_args!("section of symbol `{name}`"), e))?
-        .map(|SectionIndex(section)| section);
-    if let Some(section) = section.filter(|section| *section >= sections) {
-        return Err(Error::malformed(
-            format_args!("section of symbol `{name}`"),
-            section,
-            format_args!("< {sections}"),
-        ));
-    }
+    let at = format!("section of symbol `{name}`");
+    let section = table.symbol_section(LE, symbol, index);
+    let place = match section.map_err(|e| broken(&at, e))? {
+        Some(SectionIndex(section)) if section < sections => Place::Section(section),
+        Some(SectionIndex(section)) => {
+            let needed = format!("< {sections}");
+            return Err(Error::malformed(at, section, needed));
+        }
+        None if symbol.is_undefined(LE) => Place::Extern,
+        None => Place::Elsewhere,
+    };
     Ok(Symbol {
         name,
         function: symbol.st_type() == STT_FUNC,
         local: symbol.is_local(),
         weak: symbol.is_weak(),
-        section,
+        place,
         value: symbol.st_value(LE),
         size: symbol.st_size(LE),
     })

@@ -7,7 +7,7 @@ use kpeel_abi::{ANCHOR, KFUNCS, POST_ANCHOR};
 use object::elf::{R_BPF_64_32, R_BPF_64_64};
 
 use crate::Error;
-use crate::input::{Kind, Object, Relocation, Symbol};
+use crate::input::{Kind, Object, Place, Relocation, Symbol};
 use crate::insn::{CALL, Insn, LD_IMM64, PSEUDO_CALL, PSEUDO_KFUNC_CALL, PSEUDO_MAP_IDX_VALUE};
 use crate::rodata::Rodata;
 use crate::site::{Site, function_code};
@@ -100,7 +100,7 @@ impl<'a> Linker<'a> {
     fn new(object: &'a Object<'a>) -> Self {
         let mut functions = BTreeMap::new();
         for symbol in &object.symbols {
-            if let Some(section) = symbol.section.filter(|_| symbol.function) {
+            if let (Place::Section(section), true) = (symbol.place, symbol.function) {
                 functions.entry((section, symbol.value)).or_insert(symbol);
             }
         }
@@ -223,22 +223,18 @@ impl<'a> Linker<'a> {
             return Err(Error::unsupported(site, found, "src 0"));
         };
         let symbol = self.object.symbol(relocation.symbol)?;
-        let target = symbol
-            .section
-            .map(|index| (index, self.object.section(index)));
-        match target {
-            Some((index, Ok(section)))
-                if section.kind == Kind::Rodata && relocation.kind == R_BPF_64_64 =>
-            {
+        if let (Place::Section(index), R_BPF_64_64) = (symbol.place, relocation.kind) {
+            let section = self.object.section(index)?;
+            if section.kind == Kind::Rodata {
                 second.imm = self
                     .rodata
                     .address(site, index, section, symbol, first.imm)?;
                 first.imm = RODATA_FD_INDEX;
                 first.src = PSEUDO_MAP_IDX_VALUE;
-                Ok([first, second])
+                return Ok([first, second]);
             }
-            _ => Err(site.unexpected(self.object, relocation)),
         }
+        Err(site.unexpected(self.object, relocation))
     }
 
     fn call(
@@ -282,13 +278,16 @@ impl<'a> Linker<'a> {
         layout: &mut Layout,
     ) -> Result<(), Error> {
         let symbol = self.object.symbol(relocation.symbol)?;
-        if let Some(index) = symbol.section {
-            if self.object.section(index)?.kind != Kind::Code {
+        match symbol.place {
+            Place::Section(index) if self.object.section(index)?.kind == Kind::Code => {
+                let callee = site.callee(symbol.value, insn.imm)?;
+                layout.push_call(insn, (index, callee));
+                return Ok(());
+            }
+            Place::Extern => {}
+            Place::Section(_) | Place::Elsewhere => {
                 return Err(site.unexpected(self.object, relocation));
             }
-            let callee = site.callee(symbol.value, insn.imm)?;
-            layout.push_call(insn, (index, callee));
-            return Ok(());
         }
         let kfunc = self.kfunc(site, symbol)?;
         insn.src = PSEUDO_KFUNC_CALL;

@@ -6,7 +6,7 @@ use kpeel_abi::PARSER_HELPERS;
 use object::elf::{R_BPF_64_32, R_BPF_64_64, RelocationType};
 
 use crate::Error;
-use crate::input::{Object, Relocation, Section, Symbol};
+use crate::input::{Object, Place, Relocation, Section, Symbol};
 use crate::insn::{INSN_SIZE, Insn};
 
 /// An instruction by section, function and slot; displays as all three.
@@ -154,10 +154,13 @@ impl<'a> Site<'a> {
     pub(crate) fn unexpected(&self, object: &Object<'_>, relocation: Relocation) -> Error {
         let target = match object.symbol(relocation.symbol) {
             Err(error) => return error,
-            Ok(symbol) => match symbol.section.map(|index| object.section(index)) {
-                Some(Err(error)) => return error,
-                Some(Ok(section)) => format!("section `{}`", section.name),
-                None => format!("extern `{}`", symbol.name),
+            Ok(symbol) => match symbol.place {
+                Place::Section(index) => match object.section(index) {
+                    Err(error) => return error,
+                    Ok(section) => format!("section `{}`", section.name),
+                },
+                Place::Extern => format!("extern `{}`", symbol.name),
+                Place::Elsewhere => format!("symbol `{}` of no section", symbol.name),
             },
         };
         Error::unsupported(
