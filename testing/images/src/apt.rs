@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use crate::sources::Archives;
 use crate::{Error, Result, cache, tool};
 
 /// What the index says of one package version.
@@ -27,16 +26,15 @@ pub(crate) struct Root {
 const FRESH: Duration = Duration::from_secs(600);
 
 impl Root {
-    /// Opens the root of `suite` and `arch`, creating it if need be.
-    pub(crate) fn open(suite: &str, arch: &str) -> Result<Self> {
-        let roots = cache::images_dir().join("apt");
+    /// Opens the root of `suite` and `arch` below `roots`, creating it if need be.
+    pub(crate) fn open(roots: &Path, suite: &str, arch: &str, source: &str) -> Result<Self> {
         let name = format!("{}-{arch}", suite.replace('/', "-"));
         let lock = cache::lock(&roots.join(format!("{name}.lock")))?;
         let root = Self {
             dir: roots.join(name),
             _lock: lock,
         };
-        root.configure(suite, arch)?;
+        root.configure(arch, source)?;
         if !root.stamp().exists() {
             root.update()?;
         }
@@ -120,14 +118,12 @@ impl Root {
         command
     }
 
-    fn configure(&self, suite: &str, arch: &str) -> Result<()> {
+    fn configure(&self, arch: &str, source: &str) -> Result<()> {
         for dir in ["state/lists/partial", "cache/archives/partial"] {
             cache::create_dir(&self.dir.join(dir))?;
         }
-        let uri = Archives::of_system();
-        let source = source_line(uri.uri(suite)?, suite, arch);
         let sources = self.dir.join("sources.list");
-        if fs::read_to_string(&sources).ok().as_deref() != Some(source.as_str()) {
+        if fs::read_to_string(&sources).ok().as_deref() != Some(source) {
             // Another address makes the index that is here worthless.
             let _ = fs::remove_file(self.stamp());
             cache::write(&sources, source.as_bytes())?;
@@ -140,17 +136,6 @@ impl Root {
             config(&self.dir, arch, &acquire).as_bytes(),
         )
     }
-}
-
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-
-fn source_line(uri: &str, suite: &str, arch: &str) -> String {
-    let signed = if Path::new(KEYRING).exists() {
-        format!(" signed-by={KEYRING}")
-    } else {
-        String::new()
-    };
-    format!("deb [arch={arch}{signed}] {uri} {suite} main\n")
 }
 
 /// The root's configuration: the system's way to reach archives (`acquire`), everything else our own.

@@ -22,11 +22,6 @@ pub fn cache_dir() -> PathBuf {
         .unwrap_or_else(|| std::env::temp_dir().join("kpeel-cache"))
 }
 
-/// This crate's part of the cache.
-pub(crate) fn images_dir() -> PathBuf {
-    cache_dir().join("images")
-}
-
 /// Creates `dir` and its parents.
 pub(crate) fn create_dir(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).map_err(Error::io("creating", dir))

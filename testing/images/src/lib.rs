@@ -12,11 +12,14 @@ mod apt;
 mod cache;
 mod error;
 mod fetch;
+mod install;
 mod item;
 mod lock;
 pub mod make;
 pub mod oracle;
+mod resolve;
 mod sources;
+mod store;
 mod tool;
 
 pub use cache::cache_dir;

@@ -9,7 +9,11 @@ use crate::{Error, Result};
 pub(crate) struct Archives {
     main: Option<String>,
     security: Option<String>,
+    /// Taken without signatures; only tests' own.
+    trusted: bool,
 }
+
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 impl Archives {
     /// Reads `/etc/apt/sources.list` and `/etc/apt/sources.list.d`.
@@ -31,8 +35,19 @@ impl Archives {
         Self::choose(&entries)
     }
 
+    /// The line of a sources.list for `suite` and `arch`.
+    pub(crate) fn source_line(&self, suite: &str, arch: &str) -> Result<String> {
+        let options = match self.trusted {
+            true => " trusted=yes".to_owned(),
+            false if Path::new(KEYRING).exists() => format!(" signed-by={KEYRING}"),
+            false => String::new(),
+        };
+        let uri = self.uri(suite)?;
+        Ok(format!("deb [arch={arch}{options}] {uri} {suite} main\n"))
+    }
+
     /// The address of the archive that has `suite`.
-    pub(crate) fn uri(&self, suite: &str) -> Result<&str> {
+    fn uri(&self, suite: &str) -> Result<&str> {
         let (archive, uri) = if is_security(suite) {
             ("security", &self.security)
         } else {
@@ -42,6 +57,17 @@ impl Archives {
             suite: suite.to_owned(),
             archive,
         })
+    }
+
+    /// An archive in a directory, without signatures.
+    #[cfg(test)]
+    pub(crate) fn unsigned(dir: &Path) -> Self {
+        let uri = Some(format!("file:{}", dir.display()));
+        Self {
+            main: uri.clone(),
+            security: uri,
+            trusted: true,
+        }
     }
 
     fn choose(entries: &[Entry]) -> Self {
@@ -59,6 +85,7 @@ impl Archives {
         Self {
             main: best(false),
             security: best(true),
+            trusted: false,
         }
     }
 }
