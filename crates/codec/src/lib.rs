@@ -23,10 +23,17 @@
 
 use core::fmt;
 
+mod bzip2;
 mod error;
 mod gzip;
+mod lz4;
+mod lzma;
+mod lzo;
+#[cfg(feature = "native")]
+mod native;
 mod output;
 mod reader;
+mod xz;
 mod zstd;
 
 pub use error::{Bound, Error, Value};
@@ -132,12 +139,10 @@ pub fn decompress(codec: Codec, input: &[u8], limits: &Limits) -> Result<Vec<u8>
     match codec {
         Codec::Gzip => gzip::decompress(input, limits),
         Codec::Zstd => zstd::decompress(input, limits),
-        _ => Err(Error::Unsupported {
-            codec,
-            field: "codec",
-            offset: 0,
-            found: Value::Text(codec.name()),
-            needed: Value::Text("gzip or zstd"),
-        }),
+        Codec::Lzma => lzma::alone::decompress(input, limits),
+        Codec::Lz4 => lz4::decompress(input, limits),
+        Codec::Lzo => lzo::decompress(input, limits),
+        Codec::Bzip2 => bzip2::decompress(input, limits),
+        Codec::Xz => xz::decompress(input, limits),
     }
 }

@@ -40,6 +40,32 @@ impl Output {
         self.bytes.len()
     }
 
+    /// What has been unpacked so far, to write to.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// Bytes the result may have.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Appends `more` zero bytes, or says that they exceed the limit.
+    pub(crate) fn expand(&mut self, more: usize) -> Result<(), Error> {
+        let len = self.len().saturating_add(more);
+        if len > self.limit {
+            return Err(self.over(len as u64));
+        }
+        self.grow(more)?;
+        self.bytes.resize(len, 0);
+        Ok(())
+    }
+
+    /// Takes back what is behind `len`.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.bytes.truncate(len);
+    }
+
     /// The error of a stream that unpacks to more than the limit.
     pub(crate) fn over(&self, asked: u64) -> Error {
         Error::Limit {
@@ -63,9 +89,8 @@ impl Output {
         &mut self,
         fill: impl FnOnce(&mut [u8]) -> Result<(usize, T), Error>,
     ) -> Result<(usize, T), Error> {
-        let start = self.bytes.len();
-        let room = self.limit.saturating_sub(start).min(CHUNK);
-        if room == 0 {
+        let start = self.len();
+        if start == self.limit {
             let (written, value) = fill(&mut [0])?;
             return if written == 0 {
                 Ok((0, value))
@@ -73,12 +98,25 @@ impl Output {
                 Err(self.full())
             };
         }
+        let value = self.fill_up_to(CHUNK, fill)?;
+        Ok((self.len().saturating_sub(start), value))
+    }
+
+    /// Calls `fill` with room for `most` bytes, or for less if the limit comes before; it returns how many bytes of
+    /// it were written and a result.
+    pub(crate) fn fill_up_to<T>(
+        &mut self,
+        most: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(usize, T), Error>,
+    ) -> Result<T, Error> {
+        let start = self.len();
+        let room = self.limit.saturating_sub(start).min(most);
         self.grow(room)?;
         self.bytes.resize(start.saturating_add(room), 0);
         let result = fill(self.bytes.get_mut(start..).unwrap_or_default());
         let written = result.as_ref().map_or(0, |(written, _)| *written);
         self.bytes.truncate(start.saturating_add(written));
-        result
+        result.map(|(_, value)| value)
     }
 
     /// The result, without spare capacity.

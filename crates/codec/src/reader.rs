@@ -6,26 +6,41 @@ use crate::{Codec, Error, Value};
 pub(crate) struct Reader<'a> {
     codec: Codec,
     input: &'a [u8],
+    /// Where `input` starts in the stream.
+    base: usize,
     at: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(codec: Codec, input: &'a [u8]) -> Self {
+        Self::within(codec, input, 0)
+    }
+
+    /// Reads a part that starts at offset `base` of the stream.
+    pub(crate) fn within(codec: Codec, input: &'a [u8], base: usize) -> Self {
         Reader {
             codec,
             input,
+            base,
             at: 0,
         }
     }
 
-    /// Bytes read so far.
+    /// Where the next byte is in the stream.
     pub(crate) fn offset(&self) -> usize {
-        self.at
+        self.base.saturating_add(self.at)
     }
 
     /// What has not been read yet.
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.input.get(self.at..).unwrap_or_default()
+    }
+
+    /// What has been read since offset `start`.
+    pub(crate) fn since(&self, start: usize) -> &'a [u8] {
+        self.input
+            .get(start.saturating_sub(self.base)..self.at)
+            .unwrap_or_default()
     }
 
     /// The next `len` bytes, or Malformed because the input ends before.
@@ -38,7 +53,7 @@ impl<'a> Reader<'a> {
             None => Err(Error::Malformed {
                 codec: self.codec,
                 field,
-                offset: self.at as u64,
+                offset: self.offset() as u64,
                 found: Value::Bytes(self.rest().len() as u64),
                 needed: Value::Bytes(len as u64),
             }),
@@ -66,6 +81,14 @@ impl<'a> Reader<'a> {
         Ok(u32::from_le_bytes(self.array(field)?))
     }
 
+    pub(crate) fn u16_be(&mut self, field: &'static str) -> Result<u16, Error> {
+        Ok(u16::from_be_bytes(self.array(field)?))
+    }
+
+    pub(crate) fn u32_be(&mut self, field: &'static str) -> Result<u32, Error> {
+        Ok(u32::from_be_bytes(self.array(field)?))
+    }
+
     /// Skips up to and including the next zero byte.
     pub(crate) fn skip_string(&mut self, field: &'static str) -> Result<(), Error> {
         match self.rest().iter().position(|&byte| byte == 0) {
@@ -80,7 +103,7 @@ impl<'a> Reader<'a> {
 
     /// Malformed at the current offset.
     pub(crate) fn malformed(&self, field: &'static str, found: Value, needed: Value) -> Error {
-        malformed(self.codec, field, self.at, found, needed)
+        malformed(self.codec, field, self.offset(), found, needed)
     }
 
     /// Refuses unless `found` is `needed`; for a field of `len` bytes that was just read.
@@ -94,7 +117,7 @@ impl<'a> Reader<'a> {
         if found == needed {
             return Ok(());
         }
-        let at = self.at.saturating_sub(len);
+        let at = self.offset().saturating_sub(len);
         Err(malformed(
             self.codec,
             field,

@@ -53,3 +53,61 @@ fn unpacks_zstd_22() {
     let packed = filter("zstd", &["zstd", "-22", "--ultra", "-c"], &sample);
     assert!(decompress(Codec::Zstd, &packed, &Limits::default()).unwrap() == sample);
 }
+
+#[test]
+fn unpacks_lz4_legacy() {
+    let sample = sample();
+    let packed = filter("lz4", &["lz4", "-l", "-9", "-c"], &sample);
+    assert!(decompress(Codec::Lz4, &packed, &Limits::default()).unwrap() == sample);
+}
+
+#[test]
+fn unpacks_lzop() {
+    let sample = sample();
+    let packed = filter("lzop", &["lzop", "-9c"], &sample);
+    assert!(decompress(Codec::Lzo, &packed, &Limits::default()).unwrap() == sample);
+}
+
+#[test]
+fn unpacks_bzip2() {
+    let sample = sample();
+    let packed = filter("bzip2", &["bzip2", "-9c"], &sample);
+    assert!(decompress(Codec::Bzip2, &packed, &Limits::default()).unwrap() == sample);
+}
+
+#[test]
+fn unpacks_lzma() {
+    let sample = sample();
+    let packed = filter("xz-utils", &["xz", "--format=lzma", "-9c"], &sample);
+    assert!(decompress(Codec::Lzma, &packed, &Limits::default()).unwrap() == sample);
+}
+
+#[test]
+fn unpacks_xz_of_every_filter_and_check() {
+    let sample = sample();
+    let filters = [
+        "--x86",
+        "--arm",
+        "--armthumb",
+        "--arm64",
+        "--powerpc",
+        "--ia64",
+        "--sparc",
+        "--delta=dist=3",
+    ];
+    for check in ["none", "crc32", "crc64", "sha256"] {
+        for filter_option in filters {
+            let check = format!("--check={check}");
+            let command = [
+                "xz",
+                "-c",
+                &check,
+                filter_option,
+                "--lzma2=preset=1,dict=128MiB",
+            ];
+            let packed = filter("xz-utils", &command, &sample);
+            let unpacked = decompress(Codec::Xz, &packed, &Limits::default());
+            assert!(unpacked.unwrap() == sample, "{command:?}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! LZ4 legacy frames (`lz4 -l`): a magic, then chunks of at most 8 MiB, each a length and an LZ4 block.
+//!
+//! The format has no end mark and no checksum. As for the `lz4` tool and Linux' decompress_unlz4.c, another magic
+//! starts another frame and a zero length ends the stream. Where Linux appends the unpacked size (x86 bzImage),
+//! those last four bytes end it too.
+
+use lz4_flex::block::{DecompressError, decompress_into};
+
+use crate::output::Output;
+use crate::reader::{Reader, corrupt, malformed};
+use crate::{Codec, Error, Limits, Value};
+
+const CODEC: Codec = Codec::Lz4;
+const MAGIC: u32 = 0x184c_2102;
+/// What a chunk unpacks to at most.
+const CHUNK: usize = 8 << 20;
+/// LZ4_COMPRESSBOUND of a chunk: what it packs to at most.
+const MAX_PACKED: u32 = (CHUNK + CHUNK / 255 + 16) as u32;
+/// A byte of a length adds at most 255 to it; a token adds less than this on its own.
+const MAX_RATIO: usize = 255;
+const TOKEN: usize = 34;
+
+pub(crate) fn decompress(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
+    let mut reader = Reader::new(CODEC, input);
+    reader.magic(&MAGIC.to_le_bytes())?;
+    let mut output = Output::new(CODEC, limits, 0)?;
+    while let Some(len) = chunk_len(&mut reader, output.len())? {
+        chunk(&mut reader, len, &mut output)?;
+    }
+    Ok(output.finish())
+}
+
+/// The length of the next chunk, or `None` at the end of the stream.
+fn chunk_len(reader: &mut Reader<'_>, unpacked: usize) -> Result<Option<usize>, Error> {
+    loop {
+        let rest = reader.rest();
+        if rest.len() < 4 && rest.iter().all(|&byte| byte == 0) {
+            return Ok(None);
+        }
+        let at = reader.offset();
+        let len = reader.u32_le("chunk length")?;
+        match len {
+            0 => return Ok(None),
+            MAGIC => {}
+            _ if reader.rest().is_empty() && len as usize == unpacked => return Ok(None),
+            _ if len > MAX_PACKED => {
+                let (found, needed) = (Value::Bytes(len.into()), Value::Bytes(MAX_PACKED.into()));
+                return Err(malformed(CODEC, "chunk length", at, found, needed));
+            }
+            _ => return Ok(Some(len as usize)),
+        }
+    }
+}
+
+fn chunk(reader: &mut Reader<'_>, len: usize, output: &mut Output) -> Result<(), Error> {
+    let at = reader.offset();
+    let packed = reader.take("chunk", len)?;
+    let most = packed
+        .len()
+        .saturating_mul(MAX_RATIO)
+        .saturating_add(TOKEN)
+        .min(CHUNK);
+    let over = output.full();
+    output.fill_up_to(most, |room| match decompress_into(packed, room) {
+        Ok(written) => Ok((written, ())),
+        Err(DecompressError::OutputTooSmall { .. }) if room.len() < most => Err(over),
+        Err(_) => Err(corrupt(CODEC, "chunk", at)),
+    })
+}
