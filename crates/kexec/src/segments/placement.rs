@@ -1,0 +1,205 @@
+//! Free memory, handed out piece by piece.
+
+use std::ops::Range;
+
+use super::PAGE;
+use super::iomem::Memory;
+use crate::error::{Error, Result};
+
+/// Memory that nothing is placed on yet; apart, in ascending order.
+#[derive(Clone, Debug)]
+pub(super) struct Free {
+    pieces: Vec<Range<u64>>,
+}
+
+/// One piece asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    /// What messages call it.
+    pub(super) part: &'static str,
+    /// Bytes.
+    pub(super) size: u64,
+    /// A power of two that the address, less `offset`, is a multiple of.
+    pub(super) align: u64,
+    /// See `align`.
+    pub(super) offset: u64,
+    /// Where it must lie.
+    pub(super) window: Range<u64>,
+}
+
+/// `value` rounded up to a multiple of `align`, a power of two.
+pub(super) fn align_up(value: u64, align: u64) -> u64 {
+    value.saturating_add(align - 1) & !(align - 1)
+}
+
+impl Free {
+    /// All RAM but what is taken and `reserved`; for a crash load, only what is reserved for it.
+    pub(super) fn new(memory: &Memory, reserved: &[Range<u64>], crash: bool) -> Result<Self> {
+        let mut free = if crash {
+            let reservation = memory.crash.clone().ok_or(Error::NoCrashReservation)?;
+            Self {
+                pieces: vec![reservation],
+            }
+        } else {
+            let mut free = Self {
+                pieces: memory.ram.clone(),
+            };
+            for range in memory.taken.iter().chain(reserved).chain(&memory.crash) {
+                free.remove(range);
+            }
+            free
+        };
+        for piece in &mut free.pieces {
+            piece.start = align_up(piece.start, PAGE);
+            piece.end -= piece.end % PAGE;
+        }
+        free.pieces.retain(|piece| piece.start < piece.end);
+        free.pieces.sort_by_key(|piece| piece.start);
+        Ok(free)
+    }
+
+    /// The lowest place that fits.
+    pub(super) fn take(&mut self, request: &Request) -> Result<u64> {
+        let found = self.pieces.iter().find_map(|piece| {
+            let address = first_fit(piece, request);
+            fits(piece, request, address).then_some(address)
+        });
+        let Some(address) = found else {
+            return Err(Error::NoRoom {
+                part: request.part,
+                needed: request.size,
+                largest: self.largest(request),
+            });
+        };
+        self.remove(&(address..address.saturating_add(request.size)));
+        Ok(address)
+    }
+
+    fn remove(&mut self, range: &Range<u64>) {
+        let cut = |piece: &Range<u64>| {
+            let before = piece.start..piece.end.min(range.start);
+            let after = piece.start.max(range.end)..piece.end;
+            [before, after]
+        };
+        let pieces = self.pieces.iter().flat_map(cut);
+        self.pieces = pieces.filter(|piece| piece.start < piece.end).collect();
+    }
+
+    fn largest(&self, request: &Request) -> u64 {
+        let room = |piece: &Range<u64>| {
+            let end = piece.end.min(request.window.end);
+            end.saturating_sub(first_fit(piece, request))
+        };
+        self.pieces.iter().map(room).max().unwrap_or(0)
+    }
+}
+
+fn first_fit(piece: &Range<u64>, request: &Request) -> u64 {
+    let start = piece
+        .start
+        .max(request.window.start)
+        .saturating_sub(request.offset);
+    align_up(start, request.align).saturating_add(request.offset)
+}
+
+fn fits(piece: &Range<u64>, request: &Request, address: u64) -> bool {
+    let end = address.checked_add(request.size);
+    end.is_some_and(|end| end <= piece.end && end <= request.window.end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn memory() -> Memory {
+        Memory {
+            ram: vec![0x4000_0000..0x8000_0000],
+            taken: vec![0x4000_0000..0x4010_0000, 0x5000_0000..0x6000_0000],
+            crash: Some(0x7000_0000..0x7800_0000),
+        }
+    }
+
+    fn request(size: u64) -> Request {
+        Request {
+            part: "part",
+            size,
+            align: 2 * MIB,
+            offset: 0,
+            window: 0..u64::MAX,
+        }
+    }
+
+    #[test]
+    fn hands_out_the_lowest_place_that_fits() {
+        let mut free = Free::new(&memory(), &[0x4020_0000..0x4020_1000], false).unwrap();
+        assert_eq!(free.take(&request(MIB)).unwrap(), 0x4040_0000);
+        assert_eq!(free.take(&request(0x1000_0000)).unwrap(), 0x6000_0000);
+        // Never on the crash reservation.
+        assert_eq!(free.take(&request(0x0800_0000)).unwrap(), 0x4060_0000);
+    }
+
+    #[test]
+    fn names_what_was_needed_and_what_there_is() {
+        let mut free = Free::new(&memory(), &[], false).unwrap();
+        let error = free.take(&request(0x4000_0000)).unwrap_err();
+        let Error::NoRoom {
+            part: "part",
+            needed: 0x4000_0000,
+            largest: 0x1000_0000,
+        } = error
+        else {
+            panic!("{error}");
+        };
+    }
+
+    #[test]
+    fn keeps_to_the_window() {
+        let mut free = Free::new(&memory(), &[], false).unwrap();
+        let window = 0x6100_0000..0x6200_0000;
+        let within = Request {
+            window: window.clone(),
+            ..request(MIB)
+        };
+        assert_eq!(free.take(&within).unwrap(), 0x6100_0000);
+        assert!(
+            free.take(&Request {
+                window,
+                ..request(0x0100_0000)
+            })
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn a_crash_load_stays_inside_its_reservation() {
+        let mut free = Free::new(&memory(), &[], true).unwrap();
+        assert_eq!(free.take(&request(MIB)).unwrap(), 0x7000_0000);
+        assert!(free.take(&request(0x0800_0000)).is_err());
+        let without = Memory {
+            crash: None,
+            ..memory()
+        };
+        assert!(matches!(
+            Free::new(&without, &[], true),
+            Err(Error::NoCrashReservation)
+        ));
+    }
+
+    #[test]
+    fn no_place_is_handed_out_twice() {
+        let mut free = Free::new(&memory(), &[], false).unwrap();
+        let mut taken: Vec<Range<u64>> = Vec::new();
+        while let Ok(address) = free.take(&request(33 * MIB)) {
+            let range = address..address + 33 * MIB;
+            assert!(
+                taken
+                    .iter()
+                    .all(|other| other.end <= range.start || range.end <= other.start)
+            );
+            taken.push(range);
+        }
+        assert!(taken.len() > 10);
+    }
+}

@@ -1,0 +1,216 @@
+//! The device tree for the next kernel: the running one, or another, with its `/chosen` edited.
+//!
+//! Source: `Documentation/devicetree/bindings/chosen.yaml` (dt-schema), `drivers/of/kexec.c`.
+
+use std::ops::Range;
+
+use dtoolkit::fdt::Fdt;
+use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+use dtoolkit::{Node, Property};
+
+use crate::error::{Error, Result};
+
+const CHOSEN: &str = "chosen";
+const BOOTARGS: &str = "bootargs";
+const INITRD_START: &str = "linux,initrd-start";
+const INITRD_END: &str = "linux,initrd-end";
+const KASLR_SEED: &str = "kaslr-seed";
+const RNG_SEED: &str = "rng-seed";
+const ELFCOREHDR: &str = "linux,elfcorehdr";
+const USABLE_MEMORY: &str = "linux,usable-memory-range";
+/// Cells of addresses and sizes where the root does not say (Devicetree Specification 2.3.5).
+const DEFAULT_CELLS: (u32, u32) = (2, 1);
+
+/// A device tree being edited.
+pub(super) struct Tree {
+    tree: DeviceTree,
+}
+
+impl Tree {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
+        let fdt = Fdt::new(bytes)
+            .map_err(|error| Error::malformed("device tree", error, "a flattened device tree"))?;
+        let mut tree = DeviceTree::from_fdt(&fdt);
+        if (&tree.root).child(CHOSEN).is_none() {
+            tree.root.add_child(DeviceTreeNode::new_unchecked(CHOSEN));
+        }
+        Ok(Self { tree })
+    }
+
+    /// What the tree's memory reservation block keeps.
+    pub(super) fn reserved(&self) -> Vec<Range<u64>> {
+        let reservations = self.tree.memory_reservations.iter();
+        reservations
+            .map(|one| one.address()..one.address().saturating_add(one.size()))
+            .collect()
+    }
+
+    pub(super) fn set_cmdline(&mut self, cmdline: &str) {
+        self.set(BOOTARGS, cmdline);
+    }
+
+    /// Where the initrd lies; `None` removes the running kernel's.
+    pub(super) fn set_initrd(&mut self, initrd: Option<Range<u64>>) {
+        match initrd {
+            Some(range) => {
+                self.set(INITRD_START, range.start);
+                self.set(INITRD_END, range.end);
+            }
+            None => {
+                self.remove(INITRD_START);
+                self.remove(INITRD_END);
+            }
+        }
+    }
+
+    /// Fresh seeds: a second kernel must not reuse those of the first.
+    pub(super) fn set_seeds(&mut self, random: &[u8; 64]) {
+        let (kaslr, rng) = random.split_at(8);
+        self.set(KASLR_SEED, kaslr);
+        self.set(RNG_SEED, rng);
+    }
+
+    /// Where the core header lies, and the only memory the crash kernel may use.
+    pub(super) fn set_crash(&mut self, core: Range<u64>, usable: Range<u64>) -> Result<()> {
+        let core = self.reg(&core)?;
+        self.set(ELFCOREHDR, core);
+        let usable = self.reg(&usable)?;
+        self.set(USABLE_MEMORY, usable);
+        Ok(())
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        self.tree.to_dtb()
+    }
+
+    fn chosen(&mut self) -> Option<&mut DeviceTreeNode> {
+        // Added by `parse` where it was missing.
+        self.tree.root.child_mut(CHOSEN)
+    }
+
+    fn set(&mut self, name: &str, value: impl dtoolkit::ToPropertyValue) {
+        if let Some(chosen) = self.chosen() {
+            chosen.remove_property(name);
+            chosen.add_property(DeviceTreeProperty::new_unchecked(name, value));
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some(chosen) = self.chosen() {
+            chosen.remove_property(name);
+        }
+    }
+
+    /// An address and size in the root's cells.
+    fn reg(&self, range: &Range<u64>) -> Result<Vec<u8>> {
+        let cells = |name: &str, default: u32| {
+            let property = (&self.tree.root).property(name);
+            let value = property.and_then(|property| property.value().try_into().ok());
+            value.map_or(default, u32::from_be_bytes)
+        };
+        let mut bytes = Vec::new();
+        for (name, default, value) in [
+            ("#address-cells", DEFAULT_CELLS.0, range.start),
+            ("#size-cells", DEFAULT_CELLS.1, range.end - range.start),
+        ] {
+            match cells(name, default) {
+                2 => bytes.extend_from_slice(&value.to_be_bytes()),
+                1 => {
+                    let value = u32::try_from(value)
+                        .map_err(|_| Error::malformed(name, 1, format!("2 for {value:#x}")))?;
+                    bytes.extend_from_slice(&value.to_be_bytes());
+                }
+                other => return Err(Error::malformed(name, other, "1 or 2")),
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A small tree as a machine would hand it over.
+    pub(in crate::segments) fn sample() -> Vec<u8> {
+        let mut tree = DeviceTree::new();
+        tree.root
+            .add_property(DeviceTreeProperty::new_unchecked("#address-cells", 2_u32));
+        tree.root
+            .add_property(DeviceTreeProperty::new_unchecked("#size-cells", 2_u32));
+        let mut chosen = DeviceTreeNode::new_unchecked(CHOSEN);
+        for (name, value) in [(KASLR_SEED, 1_u64), (INITRD_START, 2), (INITRD_END, 3)] {
+            chosen.add_property(DeviceTreeProperty::new_unchecked(name, value));
+        }
+        chosen.add_property(DeviceTreeProperty::new_unchecked(
+            "linux,uefi-mmap-size",
+            7_u32,
+        ));
+        chosen.add_property(DeviceTreeProperty::new_unchecked(BOOTARGS, "old"));
+        tree.root.add_child(chosen);
+        tree.to_dtb()
+    }
+
+    pub(in crate::segments) fn chosen(dtb: &[u8], name: &str) -> Option<Vec<u8>> {
+        let fdt = Fdt::new(dtb).unwrap();
+        let node = fdt.find_node("/chosen").unwrap();
+        node.property(name)
+            .map(|property| property.value().to_vec())
+    }
+
+    #[test]
+    fn edits_chosen_and_keeps_the_rest() {
+        let mut tree = Tree::parse(&sample()).unwrap();
+        tree.set_cmdline("console=ttyAMA0");
+        tree.set_initrd(Some(0x4800_0000..0x4900_0001));
+        tree.set_seeds(&[9; 64]);
+        let dtb = tree.to_bytes();
+        assert_eq!(chosen(&dtb, BOOTARGS).unwrap(), b"console=ttyAMA0\0");
+        assert_eq!(
+            chosen(&dtb, INITRD_END).unwrap(),
+            0x4900_0001_u64.to_be_bytes()
+        );
+        assert_eq!(chosen(&dtb, KASLR_SEED).unwrap(), [9; 8]);
+        assert_eq!(chosen(&dtb, RNG_SEED).unwrap(), [9; 56]);
+        assert_eq!(
+            chosen(&dtb, "linux,uefi-mmap-size").unwrap(),
+            7_u32.to_be_bytes()
+        );
+    }
+
+    #[test]
+    fn the_running_kernels_initrd_is_forgotten() {
+        let mut tree = Tree::parse(&sample()).unwrap();
+        tree.set_initrd(None);
+        assert_eq!(chosen(&tree.to_bytes(), INITRD_START), None);
+    }
+
+    #[test]
+    fn crash_ranges_use_the_roots_cells() {
+        let mut tree = Tree::parse(&sample()).unwrap();
+        tree.set_crash(0x1000..0x3000, 0x8_0000_0000..0x8_1000_0000)
+            .unwrap();
+        let dtb = tree.to_bytes();
+        let pair = |one: u64, other: u64| [one.to_be_bytes(), other.to_be_bytes()].concat();
+        assert_eq!(chosen(&dtb, ELFCOREHDR).unwrap(), pair(0x1000, 0x2000));
+        assert_eq!(
+            chosen(&dtb, USABLE_MEMORY).unwrap(),
+            pair(0x8_0000_0000, 0x1000_0000)
+        );
+    }
+
+    #[test]
+    fn a_tree_without_chosen_gets_one() {
+        let mut tree = Tree::parse(&DeviceTree::new().to_dtb()).unwrap();
+        tree.set_cmdline("quiet");
+        assert_eq!(chosen(&tree.to_bytes(), BOOTARGS).unwrap(), b"quiet\0");
+    }
+
+    #[test]
+    fn rejects_bytes_that_are_no_tree() {
+        assert!(matches!(
+            Tree::parse(b"not a tree"),
+            Err(Error::Malformed { .. })
+        ));
+    }
+}
