@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn lists_notes_and_memory_outside_the_reservation() {
         let memory = Memory {
-            ram: vec![0x1000..0x9000],
+            ram: [0x1000..0x9000].into(),
             taken: Vec::new(),
             crash: Some(0x4000..0x5000),
         };

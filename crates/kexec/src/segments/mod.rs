@@ -289,12 +289,12 @@ mod tests {
     fn machine() -> Machine {
         Machine {
             memory: Memory {
-                ram: vec![0x4000_0000..0x8000_0000],
-                taken: vec![0x4021_0000..0x41c0_0000],
+                ram: [0x4000_0000..0x8000_0000].into(),
+                taken: [0x4021_0000..0x41c0_0000].into(),
                 crash: Some(0x7000_0000..0x7800_0000),
             },
             tree: sample(),
-            notes: vec![0x5000_0000..0x5000_0100],
+            notes: [0x5000_0000..0x5000_0100].into(),
             seed: [5; 64],
         }
     }

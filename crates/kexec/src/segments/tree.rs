@@ -31,7 +31,7 @@ impl Tree {
         let fdt = Fdt::new(bytes)
             .map_err(|error| Error::malformed("device tree", error, "a flattened device tree"))?;
         let mut tree = DeviceTree::from_fdt(&fdt);
-        if (&tree.root).child(CHOSEN).is_none() {
+        if tree.root.child(CHOSEN).is_none() {
             tree.root.add_child(DeviceTreeNode::new_unchecked(CHOSEN));
         }
         Ok(Self { tree })
@@ -104,7 +104,7 @@ impl Tree {
     /// An address and size in the root's cells.
     fn reg(&self, range: &Range<u64>) -> Result<Vec<u8>> {
         let cells = |name: &str, default: u32| {
-            let property = (&self.tree.root).property(name);
+            let property = self.tree.root.property(name);
             let value = property.and_then(|property| property.value().try_into().ok());
             value.map_or(default, u32::from_be_bytes)
         };
