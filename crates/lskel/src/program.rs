@@ -16,6 +16,8 @@ use crate::site::{Site, function_code};
 const PROGRAM_PREFIX: &str = "fentry.s/";
 /// Longest program name Linux keeps, without its NUL (`BPF_OBJ_NAME_LEN`).
 const MAX_PROGRAM_NAME: usize = 15;
+/// Most instructions Linux looks at in one program, and our own machine takes.
+const MAX_INSNS: usize = 1_000_000;
 /// Index of the constants' map in the fd array.
 const RODATA_FD_INDEX: i32 = 0;
 
@@ -174,6 +176,14 @@ impl<'a> Linker<'a> {
             ));
         };
         let code = function_code(section, function)?;
+        // Symbols may overlap, so that a small object can ask for much.
+        if code.len() > MAX_INSNS - layout.insns.len().min(MAX_INSNS) {
+            return Err(Error::unsupported(
+                format_args!("{}, function `{}`", section.name, function.name),
+                format_args!("{} instructions so far", layout.insns.len() + code.len()),
+                format_args!("at most {MAX_INSNS} in a program"),
+            ));
+        }
         self.reached.insert(key.0);
         layout.starts.insert(key, Some(layout.insns.len()));
         let mut slots = code.iter().enumerate();

@@ -47,10 +47,14 @@ fn survives_every_byte_at_its_extremes() {
 
 #[test]
 fn survives_random_damage() {
-    let object = elf::sound().bytes();
+    damage_at_random(&elf::sound().bytes(), 20_000);
+    damage_at_random(&crate::clang::parser(&["WITH_POST"]), 5_000);
+}
+
+fn damage_at_random(object: &[u8], rounds: usize) {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    for _ in 0..20_000 {
-        let mut damaged = object.clone();
+    for _ in 0..rounds {
+        let mut damaged = object.to_vec();
         for _ in 0..=random.next(6) {
             let at = random.next(damaged.len());
             damaged[at] = random.next(256) as u8;

@@ -16,7 +16,8 @@ const MAX_CARRIER: usize = 8 << 10;
 fn refusal(macros: &[&str]) -> String {
     match link(&parser(macros)) {
         Err(error @ Error::Unsupported { .. }) => error.to_string(),
-        other => panic!("{macros:?}: {other:?}"),
+        Err(error) => panic!("{macros:?}: {error:?}"),
+        Ok(_) => panic!("{macros:?}: accepted"),
     }
 }
 

@@ -24,7 +24,8 @@ fn unsupported(needle: &str, change: impl FnOnce(&mut Object)) {
     change(&mut object);
     match link(&object.bytes()) {
         Err(error @ Error::Unsupported { .. }) => check(needle, &error),
-        other => panic!("{other:?}"),
+        Err(error) => panic!("{error:?}"),
+        Ok(_) => panic!("accepted"),
     }
 }
 
@@ -34,7 +35,8 @@ fn malformed(needle: &str, change: impl FnOnce(&mut Object)) {
     change(&mut object);
     match link(&object.bytes()) {
         Err(error @ Error::Malformed { .. }) => check(needle, &error),
-        other => panic!("{other:?}"),
+        Err(error) => panic!("{error:?}"),
+        Ok(_) => panic!("accepted"),
     }
 }
 
@@ -334,6 +336,29 @@ fn refuses_control_that_leaves_a_function() {
     malformed("found distance 100000", |o| {
         o.patch(elf::TEXT, 0, insn(0x06, 0, 0, 0, 100_000));
     });
+}
+
+#[test]
+fn refuses_programs_beyond_a_million_instructions() {
+    // `sub` calls functions that are tails of each other.
+    let overlap = |o: &mut Object, tails: u32, length: usize| {
+        let mut insns = vec![mov(0, 0); length];
+        insns.push(exit());
+        let first = o.function(".text.tails", elf::LOCAL_FUNC, &insns);
+        let section = o.symbols.last().unwrap().section;
+        for tail in 1..tails {
+            let (skipped, size) = (u64::from(tail) * 8, (length + 1) as u64 * 8);
+            o.symbol("tail", elf::LOCAL_FUNC, section, skipped, size - skipped);
+        }
+        let calls = (0..tails).flat_map(|_| [insn(CALL, 0, 1, 0, -1)]);
+        let calls: Vec<_> = calls.chain([exit()]).collect();
+        o.symbols[1].size = calls.len() as u64 * 8;
+        o.sections[elf::TEXT].data = elf::code(&calls);
+        let relocations = (0..tails).map(|n| (u64::from(n) * 8, elf::CALL32, first + n));
+        o.sections[elf::TEXT].relocations = relocations.collect();
+    };
+    accepts(|o| overlap(o, 9, 100_000));
+    unsupported("at most 1000000 in a program", |o| overlap(o, 11, 100_000));
 }
 
 #[test]
