@@ -11,7 +11,7 @@
 //! | `cmdline WORD` | the kernel's command line has this word |
 //! | `same PATH PATH` | both files have the same bytes |
 //! | `text PATH TEXT` | the file holds this text, but for blanks around it |
-//! | `write PATH TEXT` | the text can be written into the file |
+//! | `write PATH TEXT` | the text, as one line, can be written into the file |
 //! | `fail TEXT` | never: the step before should not have come back |
 
 use std::fmt;

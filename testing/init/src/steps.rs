@@ -16,7 +16,9 @@ pub(crate) fn take(step: &Step) -> Result<(), String> {
         Step::Run(command) => run(command, 0),
         Step::Same(first, second) => same(first, second),
         Step::Text(path, text) => has_text(path, text),
-        Step::Write(path, text) => fs::write(path, text).map_err(|error| error.to_string()),
+        Step::Write(path, text) => {
+            fs::write(path, format!("{text}\n")).map_err(|error| error.to_string())
+        }
     }
 }
 
