@@ -1,6 +1,8 @@
 //! The makers of test images against the tools that take images apart.
 
-use kpeel_images::make::{Codec, Machine, Scratch, noise, text, tiny_kernel, uki, ukify, zboot};
+use kpeel_images::make::{
+    Codec, Machine, Scratch, noise, samples, text, tiny_kernel, uki, ukify, zboot,
+};
 use kpeel_images::oracle::{expected_section, expected_sections, expected_zboot_payload};
 use kpeel_images::{Item, fetch};
 
@@ -103,4 +105,30 @@ fn the_real_zboot_image_unpacks_to_a_kernel() {
     assert_eq!(kernel[..2], *b"MZ");
     assert_eq!(kernel[0x38..0x3c], 0x8182_23cd_u32.to_le_bytes());
     assert!(kernel.len() > 20 << 20, "{} bytes", kernel.len());
+}
+
+#[test]
+fn every_sample_holds_what_went_into_it() {
+    let scratch = Scratch::new().unwrap();
+    let samples = samples(scratch.path()).unwrap();
+    assert_eq!(samples.len(), 2 * Codec::ALL.len() + 3 + 4 + 1);
+    for sample in &samples {
+        assert_eq!(sample.kernel.len(), 64 << 10, "{}", sample.name);
+    }
+    let by_name = |name: &str| samples.iter().find(|sample| sample.name == name).unwrap();
+    let uki = by_name("uki-amd64-252");
+    assert_eq!(uki.cmdline.as_deref().unwrap(), b"console=ttyS0 quiet");
+    assert_eq!(uki.initrd.as_ref().unwrap().len(), 1024 + (64 << 10) - 1);
+    assert_eq!(
+        by_name("uki-profiles-default").cmdline,
+        by_name("uki-profiles-0").cmdline
+    );
+    assert_eq!(
+        by_name("uki-profiles-1").cmdline.as_deref().unwrap(),
+        b"other"
+    );
+    assert_eq!(
+        by_name("uki-profiles-2").initrd.as_ref().unwrap().len(),
+        32 << 10
+    );
 }

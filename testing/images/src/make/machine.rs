@@ -60,6 +60,17 @@ impl Machine {
         }
     }
 
+    /// Debian's name for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+            Self::Riscv64 => "riscv64",
+            Self::Loong64 => "loong64",
+        }
+    }
+
     /// What Debian's binutils call their tools for this machine; none where they know no such PE images.
     pub(crate) fn binutils(self) -> Option<&'static str> {
         match self {

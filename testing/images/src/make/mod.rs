@@ -3,6 +3,7 @@
 mod compress;
 mod fixture;
 mod machine;
+mod sample;
 mod uki;
 mod ukify;
 mod zboot;
@@ -10,6 +11,7 @@ mod zboot;
 pub use compress::Codec;
 pub use fixture::{noise, text, tiny_kernel};
 pub use machine::Machine;
+pub use sample::{Sample, samples};
 pub use uki::uki;
 pub use ukify::ukify;
 pub use zboot::{Zboot, zboot};
