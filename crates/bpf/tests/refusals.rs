@@ -223,7 +223,7 @@ fn refuses_writing_to_the_frame_pointer() {
 fn refuses_wide_immediates_that_are_not_whole() {
     assert!(Code::new().wide(0, 0, 1, 2).exit().decode().is_ok());
     let alone = Code::new().op(LD | DW, 0, 0, 0, 1);
-    assert_eq!(field(&alone).1, "second slot");
+    assert_eq!(field(&alone).1, "slots left");
     for (slot, name) in [
         ((1, 0, 0, 0), "opcode of the second slot"),
         ((0, 1, 0, 0), "dst of the second slot"),

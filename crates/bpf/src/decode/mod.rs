@@ -278,7 +278,7 @@ impl<'a> Decoder<'a> {
         at.writes("dst", raw.dst)?;
         at.zero_offset()?;
         let Some(second) = second else {
-            return at.field("second slot", 0, "to be there");
+            return at.field("slots left", 1, "2 for a 64-bit immediate");
         };
         at.zero("opcode of the second slot", i64::from(second.opcode))?;
         at.zero("dst of the second slot", i64::from(second.dst))?;

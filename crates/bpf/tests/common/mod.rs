@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod random;
+pub mod reference;
+
 use kpeel_bpf::{Access, Budget, DecodeError, Memory, NoCalls, Program, Trap, run};
 use std::convert::Infallible;
 
