@@ -186,6 +186,9 @@ const fn set(left_out: bool) -> u64 {
 /// elsewhere).
 pub const CMDLINE_MAX: u64 = 4096;
 
+/// Most blanks that are cut off the end of a command line; more of them stay.
+pub const BLANKS_MAX: u64 = 256;
+
 /// Whether sd-stub would trim this byte off the end of a command line: blanks and control
 /// characters.
 #[must_use]

@@ -26,7 +26,7 @@
 //! - `?` on `Option` is the way out; a panic cannot be expressed in BPF. Indexing that may fail,
 //!   unchecked arithmetic and `unwrap` leave a call to a panic function in the object, and the
 //!   linker refuses it by name.
-//! - [`unknown_zero`] is for loops that Linux's verifier must be able to cut short.
+//! - [`unknown_zeros`] is for loops that Linux's verifier must be able to cut short.
 #![no_std]
 
 mod bytes;
@@ -40,7 +40,7 @@ pub use bytes::{Bytes, Plain};
 pub use context::Context;
 pub use kfunc::Name;
 pub use kpeel_abi::VerdictCode;
-pub use opaque::unknown_zero;
+pub use opaque::unknown_zeros;
 pub use unpacked::Unpacked;
 pub use verdict::{malformed, not_mine, unsupported, verdict, warn};
 

@@ -2,7 +2,7 @@
 
 use crate::Bytes;
 
-/// Zero, as a value neither the compiler nor Linux's verifier can know.
+/// Zeros, as values neither the compiler nor Linux's verifier can know.
 ///
 /// The verifier walks every path of a loop. Two paths that meet again are told apart as long as a
 /// variable that later decides a branch has a *known* value in one of them that differs from the
@@ -10,12 +10,20 @@ use crate::Bytes;
 /// the paths with every turn. Started from a value it does not know, such a variable is "some
 /// number" on every path, the paths count as equal, and a loop costs its turns once.
 ///
-/// The value is the difference of two reads of the same byte: `bytes` belongs to the host and does
-/// not change while the program runs. `None` if `bytes` is empty or the host refuses.
+/// - Each is unknown in all its 64 bits, because a bounded one would give away what follows from
+///   it.
+/// - They are unrelated: the verifier knows copies of one value for what they are, and comparing
+///   one with 0 would make them all known. A variable that is compared gets one of its own.
+///
+/// They are the difference of two reads of the same bytes, which belong to the host and do not
+/// change while the program runs. `None` if `bytes` is shorter than `8 * N` or the host refuses.
 #[inline(always)]
 #[must_use]
-pub fn unknown_zero(bytes: Bytes) -> Option<u64> {
-    let first: u8 = bytes.read(0)?;
-    let again: u8 = bytes.read(0)?;
-    Some(u64::from(first ^ again))
+pub fn unknown_zeros<const N: usize>(bytes: Bytes) -> Option<[u64; N]> {
+    let mut zeros: [u64; N] = bytes.read(0)?;
+    let again: [u64; N] = bytes.read(0)?;
+    for (zero, again) in zeros.iter_mut().zip(again) {
+        *zero ^= again;
+    }
+    Some(zeros)
 }

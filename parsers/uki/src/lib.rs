@@ -2,7 +2,7 @@
 //!
 //! One pass over the section table decides everything; which kind a section is comes from one
 //! table look-up, and what is remembered are words the verifier knows nothing about
-//! ([`unknown_zero`] says why that matters). The rules themselves are those of
+//! ([`unknown_zeros`] says why that matters). The rules themselves are those of
 //! `kpeel_formats::uki`.
 #![no_std]
 #![no_main]
@@ -12,9 +12,9 @@ mod table;
 
 use kpeel_formats::uki::{self, Kind};
 use kpeel_parser_kit::{
-    Bytes, Context, Name, malformed, not_mine, parser, unknown_zero, unsupported, warn,
+    Bytes, Context, Name, malformed, not_mine, parser, unknown_zeros, unsupported, warn,
 };
-use table::Effective;
+use table::{Effective, Found, Scope};
 
 parser!(open);
 
@@ -27,10 +27,21 @@ fn open(context: Context) -> Option<()> {
         let needed = uki::MAX_SECTIONS.into();
         return unsupported(Name::new(c"NumberOfSections"), headers.count, needed);
     }
-    let zero = unknown_zero(image)?;
+    let [zero, elsewhere, duplicate] = unknown_zeros(image)?;
     let profile = cmdline::selected(context.cmdline()).wrapping_add(zero);
     let mut effective = [0; uki::SLOTS];
-    let found = table::scan(image, &headers, profile, zero, &mut effective)?;
+    let mut found = Found {
+        kinds: zero,
+        duplicate,
+        profiles: zero,
+    };
+    let scope = Scope {
+        selected: profile,
+        elsewhere,
+        seen: zero,
+        none: zero,
+    };
+    table::scan(image, &headers, scope, &mut found, &mut effective)?;
 
     if found.kinds & const { Kind::Linux.bit() } == 0 {
         return not_mine(Name::new(c".linux"), 0, 1);

@@ -52,55 +52,61 @@ pub fn headers(image: Bytes) -> Option<Headers> {
     })
 }
 
+/// Where in the table the scan is; all values are ones the verifier does not know.
+pub struct Scope {
+    /// The profile to open.
+    pub selected: u64,
+    /// 0 while the present scope is the base or the selected profile.
+    pub elsewhere: u64,
+    /// Kinds seen in the present scope.
+    pub seen: u64,
+    /// The empty set of kinds.
+    pub none: u64,
+}
+
 /// Reads every section header, sorts it into base, selected profile or neither, and keeps the
-/// first of each kind per scope; the profile's own take the base's place.
+/// first of each kind per scope; the profile's own take the base's place. `None` when the table
+/// leaves the image, which the host has ruled out.
 #[inline(always)]
 pub fn scan(
     image: Bytes,
     headers: &Headers,
-    profile: u64,
-    zero: u64,
+    mut scope: Scope,
+    found: &mut Found,
     effective: &mut Effective,
-) -> Option<Found> {
-    let (mut kinds, mut duplicate, mut profiles) = (zero, zero, zero);
-    // Kinds seen in the present scope.
-    let mut seen = zero;
-    // 0 while the scope is the base or the selected profile.
-    let mut elsewhere = zero;
+) -> Option<()> {
+    let table = image.sub(headers.at, headers.count * SECTION_LEN)?;
     for index in 0..u64::from(uki::MAX_SECTIONS) {
         if index >= headers.count {
             break;
         }
-        let [name, sizes, place] = image.read(headers.at + index * SECTION_LEN)?;
+        let header = Bytes::new(table.address() + index * SECTION_LEN, SECTION_LEN);
+        let [name, sizes, place] = header.read(0)?;
         let slot = uki::slot(name);
         if *uki::NAMES.get(slot)? != name {
             continue;
         }
-        kinds |= 1 << slot;
+        found.kinds |= 1 << slot;
         if slot == const { Kind::Profile.slot() } {
-            elsewhere = profiles ^ profile;
-            profiles += 1;
-            seen = zero;
+            scope.elsewhere = found.profiles ^ scope.selected;
+            scope.seen = scope.none;
+            found.profiles += 1;
             continue;
         }
-        if seen >> slot & 1 == 0 {
-            seen |= 1 << slot;
-            if elsewhere == 0 {
-                let (in_memory, in_file) = (sizes as u32, place as u32);
-                let len = if in_memory < in_file {
-                    in_memory
-                } else {
-                    in_file
-                };
-                *effective.get_mut(slot)? = place >> 32 << 32 | u64::from(len);
-            }
-        } else if uki::SINGLE >> slot & 1 != 0 && duplicate == 0 {
-            duplicate = name;
+        let again = scope.seen >> slot & 1;
+        scope.seen |= 1 << slot;
+        if again | scope.elsewhere == 0 {
+            let (in_memory, in_file) = (sizes as u32, place as u32);
+            let len = if in_memory < in_file {
+                in_memory
+            } else {
+                in_file
+            };
+            *effective.get_mut(slot)? = place >> 32 << 32 | u64::from(len);
+        }
+        if again & uki::SINGLE >> slot != 0 {
+            found.duplicate = name;
         }
     }
-    Some(Found {
-        kinds,
-        duplicate,
-        profiles,
-    })
+    Some(())
 }
