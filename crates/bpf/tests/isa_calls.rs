@@ -123,6 +123,27 @@ fn a_call_without_an_answer_traps_only_when_it_is_reached() {
 }
 
 #[test]
+fn the_reasons_of_the_first_unanswered_calls_are_kept() {
+    let mut code = Code::new().op(JMP32 | JA, 0, 0, 0, 0);
+    for call in 0..1000 {
+        code = code.helper(100 + call);
+    }
+    let mut reason = |call: i32| {
+        // The jump leads to the call in question.
+        code.0[4..8].copy_from_slice(&call.to_le_bytes());
+        match Host::default().run(&code.clone().exit()) {
+            Err(Trap::Unresolved { at, reason }) if at == 1 + call as usize => reason.to_string(),
+            other => panic!("call {call}: {other:?}"),
+        }
+    };
+    assert_eq!(reason(0), "helper 100 does not exist");
+    assert_eq!(reason(63), "helper 163 does not exist");
+    for call in [64, 65, 999] {
+        assert_eq!(reason(call), "call: one of too many without an answer");
+    }
+}
+
+#[test]
 fn an_error_of_a_call_ends_the_run() {
     let code = Code::new()
         .mov(0, 1)

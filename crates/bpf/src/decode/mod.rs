@@ -13,6 +13,9 @@ use alloc::vec::Vec;
 /// Slots that a program may have, as in Linux.
 pub const MAX_INSTRUCTIONS: usize = 1_000_000;
 
+/// Calls without an answer whose reasons are kept: a program can have a million of them.
+const MAX_REASONS: usize = 64;
+
 /// Region id of function addresses. No memory gets there, so they cannot be loaded from.
 const FUNCTION_BASE: u64 = 0x7fff_ffff << 32;
 
@@ -52,7 +55,7 @@ pub trait Resolver {
     /// Whether helper `id` may be called at all.
     ///
     /// Without an answer the call stays in the program and traps when it is reached: Linux accepts such
-    /// calls too where they are never reached.
+    /// calls too where they are never reached. The reasons of the first 64 such calls are kept.
     fn helper(&mut self, at: usize, id: u32) -> Result<(), Unresolved>;
 
     /// The token that a run passes to [`Calls::kfunc`](crate::Calls::kfunc) for this kfunc.
@@ -74,7 +77,8 @@ impl Program {
     ///
     /// Fields that an instruction does not use must be zero. Functions are the entry at slot 0 and the
     /// targets of calls and function references; jumps stay within theirs, and each ends in an exit or an
-    /// unconditional jump, as Linux demands. Register 10 is never written.
+    /// unconditional jump, as Linux demands. Register 10 is never written. All of this holds for
+    /// instructions that are never reached, too.
     ///
     /// # Errors
     ///
@@ -319,8 +323,14 @@ impl<'a> Decoder<'a> {
 
     /// Keeps a call without an answer as one that traps.
     fn unresolved(&mut self, at: At, reason: Unresolved) -> Insn {
-        let imm = self.unresolved.len() as u64;
-        self.unresolved.push(reason);
+        match self.unresolved.len() {
+            0..MAX_REASONS => self.unresolved.push(reason),
+            MAX_REASONS => self
+                .unresolved
+                .push("call: one of too many without an answer".into()),
+            _ => {}
+        }
+        let imm = self.unresolved.len().saturating_sub(1) as u64;
         Insn {
             imm,
             ..at.insn(Op::CallUnresolved)
