@@ -10,7 +10,7 @@ pub(crate) fn default_pattern(text: &str) -> Option<String> {
     pairs
         .filter(|(key, _)| *key == "default")
         .map(|(_, value)| value.trim().to_owned())
-        .last()
+        .next_back()
 }
 
 /// Shell-style matching with `*` and `?`, without regard to case, as systemd-boot does it.
