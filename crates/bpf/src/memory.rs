@@ -294,13 +294,7 @@ impl Memory {
     }
 
     fn map(&mut self, slot: Slot) -> Result<u64, MapError> {
-        let found = slot.len();
-        if found as u64 > MAX_REGION {
-            return Err(MapError::TooLong {
-                found,
-                allowed: MAX_REGION,
-            });
-        }
+        reachable(slot.len())?;
         let id = self.slots.len();
         if id > MAX_REGIONS + MAX_FRAMES {
             return Err(MapError::TooMany {
@@ -361,6 +355,17 @@ impl Memory {
     }
 }
 
+/// Refuses a length that addresses cannot reach.
+fn reachable(found: usize) -> Result<(), MapError> {
+    if found as u64 > MAX_REGION {
+        return Err(MapError::TooLong {
+            found,
+            allowed: MAX_REGION,
+        });
+    }
+    Ok(())
+}
+
 impl Default for Memory {
     fn default() -> Self {
         Self::new()
@@ -375,4 +380,17 @@ fn id(address: u64) -> usize {
 #[inline(always)]
 fn offset(address: u64) -> usize {
     (address & 0xffff_ffff) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_too_long_for_addresses_is_refused() {
+        let longest = MAX_REGION as usize;
+        assert_eq!(reachable(longest), Ok(()));
+        let (found, allowed) = (longest + 1, MAX_REGION);
+        assert_eq!(reachable(found), Err(MapError::TooLong { found, allowed }));
+    }
 }

@@ -1,7 +1,7 @@
 //! Regions as the host sees them.
 
 use bytes::Bytes;
-use kpeel_bpf::{Access, Direction, FaultKind, MAX_REGION, MapError, Memory, Region};
+use kpeel_bpf::{Access, Direction, FaultKind, MapError, Memory, Region};
 use std::borrow::Cow;
 
 fn send<T: Send>(_: &T) {}
@@ -192,27 +192,4 @@ fn values_are_written_little_endian() {
         0x11, 0x33, 0x22, 0x77, 0x66, 0x55, 0x44, 0xff, 0xee, 0xdd, 0xcc, 0xbb, 0xaa, 0x99, 0x88, 0,
     ];
     assert_eq!(memory.take(base).unwrap(), needed);
-}
-
-#[test]
-fn a_region_too_long_for_addresses_is_refused() {
-    let mut memory = Memory::new();
-    // Zeroed memory that nobody touches costs nothing.
-    let longest = memory
-        .map_owned(vec![0; MAX_REGION as usize], Access::ReadOnly)
-        .unwrap();
-    assert_eq!(memory.read_u8(longest + MAX_REGION - 1), Ok(0));
-    assert!(memory.read_u8(longest + MAX_REGION).is_err());
-    assert!(memory.unmap(longest));
-    let found = MAX_REGION as usize + 1;
-    let error = memory
-        .map_owned(vec![0; found], Access::ReadOnly)
-        .unwrap_err();
-    assert_eq!(
-        error,
-        MapError::TooLong {
-            found,
-            allowed: MAX_REGION
-        }
-    );
 }
