@@ -19,6 +19,9 @@ const MOUNTS: &[(&str, &str)] = &[
     ("tmpfs", "/run"),
 ];
 
+/// Mounted if the kernel has it.
+const OPTIONAL: (&str, &str) = ("securityfs", "/sys/kernel/security");
+
 /// `SYSLOG_ACTION_CONSOLE_LEVEL` of syslog(2).
 const SET_CONSOLE_LEVEL: libc::c_int = 8;
 /// Only a panic is still printed.
@@ -29,6 +32,9 @@ pub(crate) fn mount_all() -> Result<(), String> {
     for (kind, place) in MOUNTS {
         mount(kind, place).map_err(|error| format!("mounting {place}: {error}"))?;
     }
+    let (kind, place) = OPTIONAL;
+    // A step that needs it says that it is missing.
+    let _ = mount(kind, place);
     Ok(())
 }
 

@@ -13,10 +13,13 @@ use crate::{descriptors, sys};
 
 /// `log_level`: the path to the error.
 pub(crate) const LOG_PATH: u32 = 1;
+/// `log_level`: every path, also of a program that is accepted.
+pub(crate) const LOG_ALL: u32 = 2;
 /// `log_level`: counts only.
 pub(crate) const LOG_STATISTICS: u32 = 4;
-/// The verifier keeps the end of a log that does not fit.
-const LOG_SIZE: usize = 4 << 20;
+/// Room for the way of a few hundred thousand instructions; the verifier keeps the end of a log
+/// that does not fit.
+const LOG_SIZE: usize = 64 << 20;
 
 /// `BPF_PROG_TYPE_TRACING`.
 const TRACING: u32 = 26;

@@ -10,11 +10,13 @@
 //! carrier NAME: left K descriptors open
 //! ```
 //!
-//! after a refusal the end of the verifier's log. Whether that is right is for the reader of the
-//! console to decide; this program fails only if it cannot read its input.
+//! after a refusal the end of the verifier's log, and where it spent its time if that was long.
+//! Whether that is right is for the reader of the console to decide; this program fails only if it
+//! cannot read its input.
 
 mod attr;
 mod descriptors;
+mod hot;
 mod load;
 mod sys;
 
@@ -24,6 +26,8 @@ use load::{Carrier, Failure, Program};
 
 /// Lines of the verifier's log that a refusal prints.
 const LOG_LINES: usize = 120;
+/// From this many processed instructions on it is worth knowing which they were.
+const COSTLY: u32 = 10_000;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -78,10 +82,16 @@ fn tell_programs(name: &str, carrier: &Carrier, programs: Vec<Program>) {
         println!("carrier {name}: program {label}: {count} processed instructions, {attach}");
     }
     let count = programs.len();
+    let costly = programs
+        .iter()
+        .any(|program| program.verified_insns >= COSTLY);
     // Closed before the statistics are taken and the descriptors counted.
     drop(programs);
     for line in statistics(carrier) {
         println!("  {line}");
+    }
+    if costly {
+        tell_hot(&verifier_log(carrier, load::LOG_ALL));
     }
     println!("carrier {name}: loaded {count} programs");
 }
@@ -98,6 +108,16 @@ fn tell_failure(name: &str, carrier: &Carrier, failure: Failure) {
     }
     for line in log.iter().skip(skipped) {
         println!("  log: {line}");
+    }
+    if log.len() >= COSTLY as usize {
+        tell_hot(&log);
+    }
+}
+
+/// The instructions the verifier processed most.
+fn tell_hot(log: &[String]) {
+    for line in hot::spots(log) {
+        println!("  hot: {line}");
     }
 }
 

@@ -17,6 +17,16 @@ pub(crate) struct Case {
     /// The loader's data.
     pub(crate) data: Vec<u8>,
     pub(crate) expect: Expect,
+    pub(crate) lockdown: Lockdown,
+}
+
+/// What the kernel forbids meanwhile.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Lockdown {
+    /// `confidentiality`, its strictest level.
+    Confidentiality,
+    /// Nothing.
+    None,
 }
 
 /// What should become of a load.
@@ -50,7 +60,18 @@ impl Case {
             insns: carrier.insns.to_owned(),
             data: carrier.data.to_owned(),
             expect: Expect::Loads,
+            lockdown: Lockdown::None,
         })
+    }
+
+    /// The same load under lockdown, with what should become of it then.
+    pub(crate) fn locked_down(&self, expect: Expect) -> Self {
+        Self {
+            name: format!("{}-lockdown", self.name),
+            expect,
+            lockdown: Lockdown::Confidentiality,
+            ..self.clone()
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kpeel_vm::{Arch, Initramfs, Machine, guest, init};
 
-use crate::case::Case;
+use crate::case::{Case, Lockdown};
 use crate::error::Error;
 use crate::kernel::Kernel;
 
@@ -49,15 +49,38 @@ fn archive(kernel: &Kernel, cases: &[Case]) -> Result<Vec<u8>, Error> {
     }
     let module = fs::read(&kernel.module).map_err(Error::system("reading", &kernel.module))?;
     archive.file("stubs.ko", &module);
-    let mut list = String::new();
     for (index, case) in cases.iter().enumerate() {
-        let (insns, data) = (format!("cases/{index}.insn"), format!("cases/{index}.data"));
-        archive.file(&insns, &case.insns);
-        archive.file(&data, &case.data);
-        list.push_str(&format!("{} /{insns} /{data}\n", case.name));
+        archive.file(&format!("cases/{index}.insn"), &case.insns);
+        archive.file(&format!("cases/{index}.data"), &case.data);
     }
-    archive.file("cases/list", list.as_bytes());
-    let job = format!("name {NAME}\nmodule /stubs.ko\nrun /loader /cases/list\n");
-    archive.file(init::JOB, job.as_bytes());
+    archive.file("cases/open", list(cases, Lockdown::None).as_bytes());
+    archive.file(
+        "cases/locked",
+        list(cases, Lockdown::Confidentiality).as_bytes(),
+    );
+    archive.file(init::JOB, job().as_bytes());
     Ok(archive.finish())
+}
+
+/// Lockdown cannot be lifted again, so it comes last; nor would the unsigned module load under it.
+fn job() -> String {
+    [
+        &format!("name {NAME}"),
+        "module /stubs.ko",
+        "run /loader /cases/open",
+        "write /sys/kernel/security/lockdown confidentiality",
+        "run /loader /cases/locked",
+        "",
+    ]
+    .join("\n")
+}
+
+/// The loader's list of the cases under this level of lockdown.
+fn list(cases: &[Case], lockdown: Lockdown) -> String {
+    cases
+        .iter()
+        .enumerate()
+        .filter(|(_, case)| case.lockdown == lockdown)
+        .map(|(index, case)| format!("{} /cases/{index}.insn /cases/{index}.data\n", case.name))
+        .collect()
 }

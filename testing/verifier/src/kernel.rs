@@ -93,3 +93,66 @@ fn key() -> String {
         .map(|byte| format!("{byte:02x}"))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::SOURCES;
+    use kpeel_abi::{Context, KFUNCS, Kfunc, Param, Return};
+    use std::mem::offset_of;
+
+    fn source() -> String {
+        let words: Vec<&str> = SOURCES[1].1.split_whitespace().collect();
+        words.join(" ")
+    }
+
+    fn prototype(kfunc: &Kfunc) -> String {
+        let returns = match kfunc.returns {
+            Return::Int => "int ",
+            Return::Result => "struct mem_range_result *",
+        };
+        let params: Vec<String> = kfunc
+            .params
+            .iter()
+            .map(|(name, param)| {
+                let kind = match param {
+                    Param::ConstCharPtr => "const char *",
+                    Param::CharPtr => "char *",
+                    Param::VoidPtr => "void *",
+                    Param::ResultPtr => "struct mem_range_result *",
+                    Param::Int => "int ",
+                    Param::U32 => "u32 ",
+                    Param::U64 => "u64 ",
+                };
+                format!("{kind}{name}")
+            })
+            .collect();
+        format!("__bpf_kfunc {returns}{}({})", kfunc.name, params.join(", "))
+    }
+
+    #[test]
+    fn module_has_exactly_the_kfuncs_of_the_abi() {
+        let source = source();
+        for kfunc in KFUNCS {
+            let prototype = prototype(kfunc);
+            assert!(source.contains(&prototype), "needed {prototype}");
+        }
+        assert_eq!(source.matches("__bpf_kfunc ").count(), KFUNCS.len());
+    }
+
+    #[test]
+    fn module_asserts_the_offsets_of_the_abi() {
+        let source = source();
+        for (field, offset) in [
+            ("image", offset_of!(Context, image)),
+            ("image_sz", offset_of!(Context, image_sz)),
+            ("initrd", offset_of!(Context, initrd)),
+            ("initrd_sz", offset_of!(Context, initrd_sz)),
+            ("cmdline", offset_of!(Context, cmdline)),
+            ("cmdline_sz", offset_of!(Context, cmdline_sz)),
+        ] {
+            let assertion =
+                format!("static_assert(offsetof(struct kexec_context, {field}) == {offset});");
+            assert!(source.contains(&assertion), "needed {assertion}");
+        }
+    }
+}

@@ -7,11 +7,10 @@
 mod loader;
 mod program;
 
-use crate::case::{Case, Expect};
-use program::{Program, call, exit, jump_if_zero, load_u32, load_u64, mov, set};
+use kpeel_abi::{ANCHOR, Helper, KFUNCS, POST_ANCHOR};
 
-/// The anchor that parsers attach to.
-const ANCHOR: &str = "bpf_handle_pefile";
+use crate::case::{Case, Expect, Lockdown};
+use program::{Program, add, call, exit, helper, jump_if_zero, load_u32, load_u64, mov, set};
 
 const ENOENT: i32 = 2;
 const EACCES: i32 = 13;
@@ -26,7 +25,10 @@ pub(crate) fn cases() -> Vec<Case> {
     let accepted = |name, anchor, program| case(name, anchor, program, Expect::Loads);
     let refused =
         |name, anchor, program, errno| case(name, anchor, program, Expect::Refused(errno));
+    let probes = accepted("probes", ANCHOR, probes());
     vec![
+        probes.locked_down(Expect::Refused(EINVAL)),
+        probes,
         accepted("reads-context", ANCHOR, reads(CONTEXT_IMAGE_SIZE)),
         refused("reads-past-context", ANCHOR, reads(CONTEXT_END), EACCES),
         accepted("returns-0", ANCHOR, returns(0)),
@@ -35,31 +37,50 @@ pub(crate) fn cases() -> Vec<Case> {
         refused("calls-no-kfunc", ANCHOR, calls("bpf_kexec_nothing"), ENOENT),
         accepted("puts-result", ANCHOR, decompresses(true)),
         refused("keeps-result", ANCHOR, decompresses(false), EINVAL),
-        accepted("post-anchor", "bpf_post_handle_pefile", returns(0)),
+        accepted("post-anchor", POST_ANCHOR, returns(0)),
         refused("no-anchor", "bpf_no_handle_pefile", returns(0), ENOENT),
     ]
 }
 
-/// The carrier with its anchor misspelt, which its loader must report.
-pub(crate) fn misspelt(carrier: &Case) -> Case {
-    let mut data = carrier.data.clone();
-    let name = format!("{ANCHOR}\0").into_bytes();
-    let places: Vec<usize> = data
-        .windows(name.len())
-        .enumerate()
-        .filter_map(|(at, window)| (window == name).then_some(at))
+/// A carrier and what else is to be shown of any: its loader reports a missing anchor.
+pub(crate) fn with_anchor(carrier: Case) -> Vec<Case> {
+    let mut cases: Vec<Case> = misspelt(&carrier, ANCHOR).into_iter().collect();
+    cases.push(carrier);
+    cases
+}
+
+/// A carrier of ours and what is to be shown of those: it also loads under lockdown, and its loader
+/// reports a missing kfunc and leaves nothing behind, which those of the C toolchain would.
+pub(crate) fn with_all(carrier: Case) -> Vec<Case> {
+    let mut cases: Vec<Case> = KFUNCS
+        .iter()
+        .filter_map(|kfunc| misspelt(&carrier, kfunc.name))
         .collect();
-    for at in places {
-        if let Some(byte) = data.get_mut(at) {
-            *byte = b'x';
+    cases.push(carrier.locked_down(Expect::Loads));
+    cases.extend(with_anchor(carrier));
+    cases
+}
+
+/// The carrier with one name misspelt, if it has that name.
+fn misspelt(carrier: &Case, name: &str) -> Option<Case> {
+    let text = format!("{name}\0").into_bytes();
+    let mut data = carrier.data.clone();
+    let mut found = false;
+    for at in 0..data.len() {
+        let (_, rest) = data.split_at_mut(at);
+        if rest.starts_with(&text)
+            && let Some(first) = rest.first_mut()
+        {
+            *first = b'x';
+            found = true;
         }
     }
-    Case {
-        name: format!("{}-misspelt", carrier.name),
-        insns: carrier.insns.clone(),
+    found.then(|| Case {
+        name: format!("{}-without-{name}", carrier.name),
         data,
         expect: Expect::Refused(ENOENT),
-    }
+        ..carrier.clone()
+    })
 }
 
 fn case(name: &str, anchor: &str, program: Program, expect: Expect) -> Case {
@@ -69,6 +90,7 @@ fn case(name: &str, anchor: &str, program: Program, expect: Expect) -> Case {
         insns: loader.insns,
         data: loader.data,
         expect,
+        lockdown: Lockdown::None,
     }
 }
 
@@ -89,6 +111,19 @@ fn calls(kfunc: &'static str) -> Program {
         set(3, 0),
         set(4, 0),
         call(kfunc),
+        set(0, 0),
+        exit(),
+    ])
+}
+
+/// Reads kernel memory at large, which lockdown forbids.
+fn probes() -> Program {
+    Program::new([
+        set(2, 8),
+        mov(1, 10),
+        add(1, -8),
+        set(3, 0),
+        helper(Helper::ProbeReadKernel as i32),
         set(0, 0),
         exit(),
     ])

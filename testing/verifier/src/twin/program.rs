@@ -57,6 +57,11 @@ pub(crate) const fn mov(dst: u8, src: u8) -> Insn {
     Insn::new(0xbf, dst, src, 0, 0)
 }
 
+/// `dst += imm`
+pub(crate) const fn add(dst: u8, imm: i32) -> Insn {
+    Insn::new(0x07, dst, 0, 0, imm)
+}
+
 /// `dst >>= imm`
 pub(crate) const fn shift_right(dst: u8, imm: i32) -> Insn {
     Insn::new(0x77, dst, 0, 0, imm)
