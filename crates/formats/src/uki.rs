@@ -1,4 +1,25 @@
 //! Unified Kernel Images (UAPI.5): which PE sections mean what, and which of them count.
+//!
+//! Sections before the first `.profile` are the *base*; the Nth `.profile` starts profile N, which
+//! ends at the next one or with the table. What counts for a boot, the *effective set*, is the
+//! base overlaid, name by name, by the selected profile's own sections. Without `.profile` there
+//! is only profile 0, which is the base.
+//!
+//! Decisions the specification leaves open, here and in `parsers/uki` alike:
+//!
+//! - An empty section takes part like any other (a profile's empty `.initrd` hides the base's, as
+//!   in sd-stub), but nothing is handed over for it.
+//! - A name that stands twice in one scope, selected or not, makes the image malformed, unless the
+//!   specification lets it repeat (`.dtbauto`, `.efifw`); of those the first counts.
+//! - A command line ends at its first NUL, and blanks and control characters are cut off its end,
+//!   as sd-stub does. (sd-stub also turns control characters inside into spaces; the kernel reads
+//!   them alike, so they stay.)
+
+mod cmdline;
+mod select;
+
+pub use cmdline::{BLANKS_MAX, CMDLINE_MAX, SELECTOR_MAX, Selector, command_line, is_blank};
+pub use select::{Error, Scope, Section, Selection, Uki};
 
 use crate::word;
 
@@ -178,66 +199,4 @@ const fn set(left_out: bool) -> u64 {
         rest = tail;
     }
     bits
-}
-
-/// Most bytes a command line may take up to its end.
-///
-/// No architecture that has UKIs takes a longer one (`COMMAND_LINE_SIZE`: 4096 on loongarch, less
-/// elsewhere).
-pub const CMDLINE_MAX: u64 = 4096;
-
-/// Most blanks that are cut off the end of a command line; more of them stay.
-pub const BLANKS_MAX: u64 = 256;
-
-/// Whether sd-stub would trim this byte off the end of a command line: blanks and control
-/// characters.
-#[must_use]
-#[inline]
-pub const fn is_blank(byte: u8) -> bool {
-    byte <= b' ' || byte == 0x7f
-}
-
-/// Most bytes a selector takes: `@`, ten digits, a space.
-pub const SELECTOR_MAX: usize = 12;
-
-/// The `@N ` before a caller's command line.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Selector {
-    /// N.
-    pub profile: u64,
-    /// Bytes it takes, the one space included.
-    pub len: usize,
-}
-
-impl Selector {
-    /// The selector `line` starts with: `@`, decimal digits, then one space or the end (of the
-    /// bytes, or a NUL). Anything else is ordinary text.
-    ///
-    /// More than ten digits are not read on: they select `u64::MAX`, which no image has.
-    #[must_use]
-    #[inline]
-    pub fn parse(line: &[u8]) -> Option<Self> {
-        if line.first() != Some(&b'@') {
-            return None;
-        }
-        let mut profile = 0;
-        for at in 1..SELECTOR_MAX {
-            let byte = line.get(at).copied().unwrap_or(0);
-            let digit = byte.wrapping_sub(b'0');
-            if digit > 9 {
-                let len = match byte {
-                    _ if at == 1 => return None,
-                    b' ' => at.wrapping_add(1),
-                    0 => at,
-                    _ => return None,
-                };
-                return Some(Self { profile, len });
-            }
-            profile = profile.wrapping_mul(10).wrapping_add(digit as u64);
-        }
-        Some(Self {
-            profile: u64::MAX,
-            len: SELECTOR_MAX,
-        })
-    }
 }

@@ -32,8 +32,8 @@ fn open(context: Context) -> Option<()> {
         return malformed(Name::new(c"payload_offset"), offset, image.len());
     }
     let room = image.len() - offset;
-    if size < 2 {
-        return malformed(Name::new(c"payload_size"), size, 2);
+    if size < zboot::MAGIC_LEN {
+        return malformed(Name::new(c"payload_size"), size, zboot::MAGIC_LEN);
     }
     let Some(payload) = image.sub(offset, size) else {
         return malformed(Name::new(c"payload_size"), size, room);
