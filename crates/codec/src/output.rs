@@ -61,6 +61,41 @@ impl Output {
         Ok(())
     }
 
+    /// Makes room for `more` bytes, so that appending them does not allocate.
+    pub(crate) fn reserve_more(&mut self, more: usize) -> Result<(), Error> {
+        self.grow(more)
+    }
+
+    /// Appends bytes that the limit allows and room was made for.
+    #[inline]
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Appends `count` times `byte`; the limit has to allow it.
+    pub(crate) fn repeat_byte(&mut self, byte: u8, count: usize) -> Result<(), Error> {
+        self.grow(count)?;
+        self.bytes.resize(self.len().saturating_add(count), byte);
+        Ok(())
+    }
+
+    /// Appends `length` bytes from `offset` before the end, for which room was made; false if that is before the
+    /// start. What is appended may be part of what is copied.
+    #[inline]
+    pub(crate) fn repeat(&mut self, offset: usize, length: usize) -> bool {
+        let Some(from) = self.len().checked_sub(offset) else {
+            return false;
+        };
+        let mut left = length;
+        while left > 0 {
+            // What is there doubles each time.
+            let step = left.min(self.len().wrapping_sub(from));
+            self.bytes.extend_from_within(from..from.wrapping_add(step));
+            left = left.wrapping_sub(step);
+        }
+        true
+    }
+
     /// Takes back what is behind `len`.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.bytes.truncate(len);
@@ -126,6 +161,7 @@ impl Output {
     }
 
     /// Makes room for `more` bytes, doubling the capacity where the limit allows.
+    #[inline]
     fn grow(&mut self, more: usize) -> Result<(), Error> {
         let needed = self.bytes.len().saturating_add(more);
         if needed <= self.bytes.capacity() {

@@ -3,8 +3,17 @@
 //! The block headers are walked first. That finds truncation and the end of the frame, and gives a bound for the
 //! unpacked size that the frame cannot lie about: no block unpacks to more than 128 KiB.
 
-use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
-use ruzstd::io::Read;
+mod bits;
+mod block;
+mod fault;
+mod fse;
+mod huffman;
+mod sequences;
+
+use core::hash::Hasher;
+
+use block::Stop;
+use twox_hash::XxHash64;
 
 use crate::output::Output;
 use crate::reader::{Reader, corrupt, malformed};
@@ -32,11 +41,15 @@ pub(crate) fn decompress(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error
 /// A whole frame whose headers are right.
 struct Frame<'a> {
     bytes: &'a [u8],
+    /// Where the blocks start.
+    blocks: usize,
+    /// Block_Maximum_Size.
+    block_max: u64,
     /// Frame_Content_Size, if declared.
     content_size: Option<u64>,
     /// The most that the blocks can unpack to.
     most: u64,
-    checksum: bool,
+    checksum: Option<u32>,
 }
 
 impl<'a> Frame<'a> {
@@ -72,18 +85,29 @@ impl<'a> Frame<'a> {
                 allowed,
             });
         }
-        let most = blocks(&mut reader, window.min(MAX_BLOCK))?;
+        let (blocks, block_max) = (reader.offset(), window.min(MAX_BLOCK));
+        let mut most = 0_u64;
+        loop {
+            let block = BlockHeader::read(&mut reader, block_max)?;
+            reader.take("block", block.stored)?;
+            most = most.saturating_add(block.most);
+            if block.last {
+                break;
+            }
+        }
         if let Some(size) = content_size.filter(|&size| size > most) {
             let (found, needed) = (Value::Bytes(most), Value::Bytes(size));
             return Err(reader.malformed("content that the blocks can hold", found, needed));
         }
-        let checksum = descriptor & CHECKSUM_FLAG != 0;
-        if checksum {
-            reader.take("content checksum", 4)?;
-        }
+        let wanted = descriptor & CHECKSUM_FLAG != 0;
+        let checksum = wanted
+            .then(|| reader.u32_le("content checksum"))
+            .transpose()?;
         let bytes = input.get(..reader.offset()).unwrap_or_default();
         Ok(Frame {
             bytes,
+            blocks,
+            block_max,
             content_size,
             most,
             checksum,
@@ -93,59 +117,71 @@ impl<'a> Frame<'a> {
     /// The Rust decoder.
     fn decode(&self, limits: &Limits) -> Result<Vec<u8>, Error> {
         let mut output = Output::new(CODEC, limits, self.content_size.unwrap_or(0))?;
-        let mut source = self.bytes;
-        let mut decoder = FrameDecoder::new();
-        decoder.set_max_window_size(limits.window);
-        decoder
-            .init(&mut source)
-            .map_err(|_| corrupt(CODEC, "frame header", 0))?;
+        let mut reader = Reader::new(CODEC, self.bytes);
+        reader.take("frame header", self.blocks)?;
+        let mut decoder = block::Decoder::new();
+        let max = self.content_size.unwrap_or(self.most);
+        let end = usize::try_from(max)
+            .unwrap_or(usize::MAX)
+            .min(output.limit());
         loop {
-            let at = self.bytes.len().saturating_sub(source.len());
-            let finished = decoder
-                .decode_blocks(&mut source, BlockDecodingStrategy::UptoBlocks(1))
-                .map_err(|_| corrupt(CODEC, "block", at))?;
-            while decoder.can_collect() > 0 {
-                output.fill(|room| {
-                    let read = decoder
-                        .read(room)
-                        .map_err(|_| corrupt(CODEC, "block", at))?;
-                    Ok((read, ()))
-                })?;
+            let at = reader.offset();
+            let block = BlockHeader::read(&mut reader, self.block_max)?;
+            let bytes = reader.take("block", block.stored)?;
+            let stop = match block.kind {
+                BlockKind::Compressed => {
+                    decoder.decode(bytes, self.block_max as usize, &mut output, end)
+                }
+                _ if output.len().saturating_add(block.most as usize) > end => Err(Stop::Room),
+                BlockKind::Raw => {
+                    output.reserve_more(bytes.len())?;
+                    output.push(bytes);
+                    Ok(())
+                }
+                BlockKind::Repeated => output
+                    .repeat_byte(bytes.first().copied().unwrap_or(0), block.most as usize)
+                    .map(Ok)?,
+            };
+            match stop {
+                Ok(()) => {}
+                Err(Stop::Room) if end as u64 >= max => {
+                    return Err(corrupt(CODEC, "content size", at));
+                }
+                Err(Stop::Room) => return Err(output.full()),
+                Err(Stop::Other(error)) => return Err(error),
+                Err(Stop::Fault(fault)) => return Err(corrupt(CODEC, fault.0, at)),
             }
-            if finished {
+            if block.last {
                 break;
             }
-            let pending = output.len() as u64;
-            if pending > limits.output {
-                return Err(output.full());
-            }
         }
-        self.check(&decoder, output.len() as u64)?;
+        self.check(output.bytes())?;
         Ok(output.finish())
     }
 
-    fn check(&self, decoder: &FrameDecoder, len: u64) -> Result<(), Error> {
-        let end = self.bytes.len();
+    fn check(&self, content: &[u8]) -> Result<(), Error> {
+        let (end, len) = (self.bytes.len(), content.len() as u64);
         if let Some(size) = self.content_size.filter(|&size| size != len) {
             let (found, needed) = (Value::Bytes(len), Value::Bytes(size));
             return Err(malformed(CODEC, "content size", end, found, needed));
         }
-        let (found, needed) = (
-            decoder.get_checksum_from_data(),
-            decoder.get_calculated_checksum(),
-        );
-        if self.checksum && found != needed {
-            let value = |sum: Option<u32>| Value::Number(sum.unwrap_or(0).into());
-            let at = end.saturating_sub(4);
-            return Err(malformed(
-                CODEC,
-                "content checksum",
-                at,
-                value(found),
-                value(needed),
-            ));
+        let Some(found) = self.checksum else {
+            return Ok(());
+        };
+        let mut hash = XxHash64::with_seed(0);
+        hash.write(content);
+        let needed = hash.finish() as u32;
+        if found == needed {
+            return Ok(());
         }
-        Ok(())
+        let (found, needed) = (Value::Number(found.into()), Value::Number(needed.into()));
+        Err(malformed(
+            CODEC,
+            "content checksum",
+            end.saturating_sub(4),
+            found,
+            needed,
+        ))
     }
 
     /// libzstd's try: `None` is whatever it did not accept.
@@ -220,31 +256,46 @@ fn content_size(
     })
 }
 
-/// Walks the blocks; gives the most they can unpack to.
-fn blocks(reader: &mut Reader<'_>, max: u64) -> Result<u64, Error> {
-    let mut most = 0_u64;
-    loop {
+enum BlockKind {
+    Raw,
+    Repeated,
+    Compressed,
+}
+
+/// 3.1.1.2: a block header.
+struct BlockHeader {
+    kind: BlockKind,
+    last: bool,
+    /// Bytes it has in the frame.
+    stored: usize,
+    /// The most it unpacks to; exact unless compressed.
+    most: u64,
+}
+
+impl BlockHeader {
+    fn read(reader: &mut Reader<'_>, max: u64) -> Result<Self, Error> {
+        let at = reader.offset();
         let [a, b, c] = reader.array("block header")?;
         let header = u32::from_le_bytes([a, b, c, 0]);
-        let size = header >> 3;
-        if u64::from(size) > max {
-            let at = reader.offset().saturating_sub(3);
-            let (found, needed) = (Value::Bytes(size.into()), Value::Bytes(max));
+        let size = u64::from(header >> 3);
+        if size > max {
+            let (found, needed) = (Value::Bytes(size), Value::Bytes(max));
             return Err(malformed(CODEC, "block size", at, found, needed));
         }
-        let (stored, unpacked) = match header >> 1 & 3 {
-            0 => (size, size.into()),
-            1 => (1, size.into()),
-            2 => (size, max),
+        let (kind, stored, most) = match header >> 1 & 3 {
+            0 => (BlockKind::Raw, size as usize, size),
+            1 => (BlockKind::Repeated, 1, size),
+            2 => (BlockKind::Compressed, size as usize, max),
             kind => {
-                reader.expect("block type", 3, kind.into(), 2)?;
-                continue;
+                let (found, needed) = (Value::Number(kind.into()), Value::Text("0, 1 or 2"));
+                return Err(malformed(CODEC, "block type", at, found, needed));
             }
         };
-        reader.take("block", usize::try_from(stored).unwrap_or(usize::MAX))?;
-        most = most.saturating_add(unpacked);
-        if header & 1 != 0 {
-            return Ok(most);
-        }
+        Ok(BlockHeader {
+            kind,
+            last: header & 1 != 0,
+            stored,
+            most,
+        })
     }
 }
