@@ -1,5 +1,7 @@
 //! `union bpf_attr` of `include/uapi/linux/bpf.h` as bytes: each command's fields by offset.
 
+use std::marker::PhantomData;
+
 /// Commands, `enum bpf_cmd`.
 pub(crate) mod cmd {
     pub(crate) const MAP_CREATE: u32 = 0;
@@ -28,22 +30,28 @@ pub(crate) mod prog_load {
 }
 
 /// The attribute of one command; zero where nothing was put.
-#[derive(Clone, Debug)]
-pub(crate) struct Attr {
-    bytes: [u8; Self::CAPACITY],
+///
+/// # Invariants
+/// Addresses in it come from [`Attr::address`] and [`Attr::address_mut`] and are of memory borrowed
+/// for `'a`.
+#[derive(Debug)]
+pub(crate) struct Attr<'a> {
+    bytes: [u8; CAPACITY],
     size: usize,
+    borrowed: PhantomData<&'a mut [u8]>,
 }
 
-impl Attr {
-    /// As large as 6.12's union.
-    const CAPACITY: usize = 152;
+/// As large as 6.12's union.
+const CAPACITY: usize = 152;
 
-    /// An attribute of this many bytes, at most [`Self::CAPACITY`].
+impl<'a> Attr<'a> {
+    /// An attribute of this many bytes, at most [`CAPACITY`].
     pub(crate) fn new(size: usize) -> Self {
-        assert!(size <= Self::CAPACITY, "no command is larger");
+        assert!(size <= CAPACITY, "no command is larger");
         Self {
-            bytes: [0; Self::CAPACITY],
+            bytes: [0; CAPACITY],
             size,
+            borrowed: PhantomData,
         }
     }
 
@@ -58,8 +66,8 @@ impl Attr {
         self.u32(offset, value)
     }
 
-    /// Puts the address of `value`, which must outlive the call that uses the attribute.
-    pub(crate) fn address<T>(mut self, offset: usize, value: &[T]) -> Self {
+    /// Puts the address of memory that the kernel will read.
+    pub(crate) fn address<T>(mut self, offset: usize, value: &'a [T]) -> Self {
         put(
             &mut self.bytes,
             offset,
@@ -69,7 +77,7 @@ impl Attr {
     }
 
     /// Puts the address of memory that the kernel will write to.
-    pub(crate) fn address_mut<T>(mut self, offset: usize, value: &mut [T]) -> Self {
+    pub(crate) fn address_mut<T>(mut self, offset: usize, value: &'a mut [T]) -> Self {
         put(
             &mut self.bytes,
             offset,

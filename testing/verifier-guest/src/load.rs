@@ -5,11 +5,15 @@
 //! is assumed about the layout of the loader's context: programs and maps are the new descriptors
 //! that the loader wrote into it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use crate::attr::{Attr, cmd, prog_load, put, read_u32};
 use crate::{descriptors, sys};
+
+/// The step at which a loader that ran reports what it could not load.
+pub(crate) const RESULT: &str = "loader result";
 
 /// `log_level`: the path to the error.
 pub(crate) const LOG_PATH: u32 = 1;
@@ -79,14 +83,28 @@ pub(crate) fn load(carrier: &Carrier, log: Option<&mut Log>) -> Result<Vec<Progr
         log.ask_in_data(&mut data);
     }
     run_loader(&carrier.insns, &data, &mut context)?;
-    let new: Vec<i32> = descriptors::open().difference(&before).copied().collect();
-    let named = named_in(&context);
-    let taken: Vec<OwnedFd> = new
+    take_named(&before, &context)
         .into_iter()
+        .filter_map(Program::new)
+        .collect()
+}
+
+/// The descriptors that are new since `before` and that the loader wrote into its context. Others
+/// stay open, to be counted.
+#[expect(
+    unsafe_code,
+    reason = "a loader hands descriptors over as plain numbers"
+)]
+fn take_named(before: &BTreeSet<i32>, context: &[u8]) -> Vec<OwnedFd> {
+    let named = named_in(context);
+    descriptors::open()
+        .difference(before)
+        .copied()
         .filter(|fd| named.contains(fd))
-        .map(sys::own)
-        .collect();
-    taken.into_iter().filter_map(Program::new).collect()
+        // SAFETY: it is open, and since it was not before the loader ran in this thread, the only
+        // one, nothing here can own it.
+        .map(|fd| unsafe { sys::own(fd) })
+        .collect()
 }
 
 impl Program {
@@ -202,7 +220,7 @@ fn run_loader(insns: &[u8], data: &[u8], context: &mut [u8]) -> Result<(), Failu
     sys::bpf(cmd::PROG_RUN, &mut run).map_err(at("loader run"))?;
     match run.read_u32(4) as i32 {
         result if result < 0 => Err(Failure {
-            step: "loader result",
+            step: RESULT,
             errno: -result,
         }),
         _ => Ok(()),
@@ -220,33 +238,30 @@ fn create_map(data: &[u8]) -> io::Result<OwnedFd> {
 }
 
 fn load_loader(insns: &[u8], map_fd: u32) -> Result<OwnedFd, Failure> {
-    let mut text = vec![0_u8; LOG_SIZE];
     let fds = [map_fd];
-    let attr = Attr::new(prog_load::SIZE)
-        .u32(prog_load::PROG_TYPE, SYSCALL)
-        .count(prog_load::INSN_COUNT, insns.len() / 8)
-        .address(prog_load::INSNS, insns)
-        .address(prog_load::LICENSE, b"Dual BSD/GPL\0")
-        .u32(prog_load::PROG_FLAGS, SLEEPABLE)
-        .text(prog_load::NAME, "__loader.prog")
-        .address(prog_load::FD_ARRAY, &fds);
-    let first = match sys::open(cmd::PROG_LOAD, &mut attr.clone()) {
-        Ok(loader) => return Ok(loader),
-        Err(error) => at("loader")(error),
+    let attr = || {
+        Attr::new(prog_load::SIZE)
+            .u32(prog_load::PROG_TYPE, SYSCALL)
+            .count(prog_load::INSN_COUNT, insns.len() / 8)
+            .address(prog_load::INSNS, insns)
+            .address(prog_load::LICENSE, b"Dual BSD/GPL\0")
+            .u32(prog_load::PROG_FLAGS, SLEEPABLE)
+            .text(prog_load::NAME, "__loader.prog")
+            .address(prog_load::FD_ARRAY, &fds)
     };
-    let mut logged = attr
-        .u32(prog_load::LOG_LEVEL, LOG_PATH)
-        .count(prog_load::LOG_SIZE, LOG_SIZE)
-        .address_mut(prog_load::LOG_BUFFER, &mut text);
-    let _ = sys::open(cmd::PROG_LOAD, &mut logged);
-    let log = Log {
-        level: LOG_PATH,
-        text,
-    };
-    for line in log.lines() {
-        println!("  loader log: {line}");
-    }
-    Err(first)
+    sys::open(cmd::PROG_LOAD, &mut attr()).map_err(|error| {
+        let mut log = Log::new(LOG_PATH);
+        let mut logged = attr()
+            .u32(prog_load::LOG_LEVEL, log.level)
+            .count(prog_load::LOG_SIZE, log.text.len())
+            .address_mut(prog_load::LOG_BUFFER, &mut log.text);
+        // The first error counts.
+        let _ = sys::open(cmd::PROG_LOAD, &mut logged);
+        for line in log.lines() {
+            println!("  loader log: {line}");
+        }
+        at("loader")(error)
+    })
 }
 
 /// Numbers in the context's result part that may be descriptors.

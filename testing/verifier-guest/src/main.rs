@@ -101,6 +101,10 @@ fn tell_failure(name: &str, carrier: &Carrier, failure: Failure) {
         "carrier {name}: refused {} errno {}",
         failure.step, failure.errno
     );
+    if failure.step != load::RESULT {
+        // The loader's own log is printed already.
+        return;
+    }
     let log = verifier_log(carrier, load::LOG_PATH);
     let skipped = log.len().saturating_sub(LOG_LINES);
     if skipped > 0 {

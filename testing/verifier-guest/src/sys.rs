@@ -8,11 +8,10 @@ use crate::attr::Attr;
 
 /// Issues a command; the result is its descriptor or 0.
 ///
-/// Addresses in `attr` must point to what the command expects: the callers take them from slices
-/// that live across the call.
-pub(crate) fn bpf(command: u32, attr: &mut Attr) -> io::Result<i32> {
-    // SAFETY: the pointer and the size describe `attr`'s own bytes, which the kernel may write;
-    // the addresses inside are of live slices by the rule above.
+/// Sizes in `attr` must be those of the memory whose addresses stand beside them.
+pub(crate) fn bpf(command: u32, attr: &mut Attr<'_>) -> io::Result<i32> {
+    // SAFETY: the pointer and the size describe `attr`'s own bytes, which the kernel may write; by
+    // its invariant the addresses inside are of memory that is borrowed meanwhile.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr.as_mut_ptr(), attr.size()) };
     if result < 0 {
         return Err(io::Error::last_os_error());
@@ -21,13 +20,17 @@ pub(crate) fn bpf(command: u32, attr: &mut Attr) -> io::Result<i32> {
 }
 
 /// Issues a command that opens a descriptor.
-pub(crate) fn open(command: u32, attr: &mut Attr) -> io::Result<OwnedFd> {
-    bpf(command, attr).map(own)
+pub(crate) fn open(command: u32, attr: &mut Attr<'_>) -> io::Result<OwnedFd> {
+    let fd = bpf(command, attr)?;
+    // SAFETY: the kernel has just opened it for this call.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Takes over a descriptor that was opened for this process and that nobody else will close: it
-/// comes from the kernel, or from a loader program that has ended.
-pub(crate) fn own(fd: i32) -> OwnedFd {
-    // SAFETY: `fd` is open and has no other owner, by the rule above.
+/// Takes over a descriptor.
+///
+/// # Safety
+/// It is open, and nothing else in this process owns it.
+pub(crate) unsafe fn own(fd: i32) -> OwnedFd {
+    // SAFETY: the caller's promise.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
