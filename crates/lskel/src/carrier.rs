@@ -217,6 +217,18 @@ mod tests {
     }
 
     #[test]
+    fn symbol_table_counts_one_local_symbol() {
+        let file = carrier(&[0; 8], &[0]);
+        let header = FileHeader64::<LittleEndian>::parse(file.as_slice()).unwrap();
+        let sections = header.sections(LittleEndian, file.as_slice()).unwrap();
+        let table = sections
+            .iter()
+            .find(|section| section.sh_type(LittleEndian) == object::elf::SHT_SYMTAB)
+            .unwrap();
+        assert_eq!(table.sh_info(LittleEndian), 1);
+    }
+
+    #[test]
     fn section_names_stand_at_their_offsets() {
         let at = |offset: u32| {
             let rest = &STRINGS[offset as usize..];

@@ -63,6 +63,8 @@ pub struct Object {
     pub kind: u16,
     pub machine: u16,
     pub rela: bool,
+    /// Added to the `sh_link` of relocation sections.
+    pub skew: u32,
     /// The ELF index is one more.
     pub sections: Vec<Section>,
     /// The ELF index is one more.
@@ -122,6 +124,7 @@ pub fn sound() -> Object {
         kind: 1,
         machine: 247,
         rela: false,
+        skew: 0,
         sections: Vec::new(),
         symbols: Vec::new(),
     };
@@ -211,7 +214,7 @@ impl Object {
                 out.extend(self.rela.then_some([0; 8]).into_iter().flatten());
             }
             let fields = (name, kind, 0, offset, out.len() as u64 - offset);
-            headers.push(header(fields, symtab_index, index, 8, 16));
+            headers.push(header(fields, symtab_index + self.skew, index, 8, 16));
         }
         let symtab = out.len() as u64;
         out.extend([0; 24]);

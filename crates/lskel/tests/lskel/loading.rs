@@ -1,11 +1,13 @@
 //! What the loader of a hand-written object does, step by step, and what it leaves behind.
 
 use kpeel_bpf::{FaultKind, Trap};
+use kpeel_envelope::carrier::Carrier;
 use kpeel_lskel::link;
 
 use crate::elf::{self, CALL, LD64, Object, exit, insn, mov};
 use crate::host::{Fd, Host, Outcome};
 use crate::model::{Load, Step};
+use crate::registers::uninitialised_read;
 
 /// Bytes of the context's fixed part, of a map and of a program in it.
 const FIXED: usize = 24;
@@ -111,6 +113,33 @@ fn issues_exactly_these_commands() {
 }
 
 #[test]
+fn merges_sections_of_constants_aligned_as_each_asks() {
+    let mut object = elf::sound();
+    let words = object.section(".rodata.cst8", elf::PROGBITS, elf::ALLOC, 8, vec![9; 16]);
+    let symbol = object.symbol("", elf::LOCAL_SECTION, words, 0, 0);
+    object.sections[elf::TEXT].relocations[0].2 = symbol;
+    object.patch(elf::TEXT, 1, insn(LD64, 2, 0, 0, 8));
+    let mut host = Host::default();
+    let outcome = load(&object, &mut host, BOTH_MAP_AND_PROG);
+    assert_eq!(outcome.status, Ok(0));
+    let mut expected = elf::STRINGS.to_vec();
+    expected.resize(24, 0);
+    expected.extend([9; 16]);
+    assert!(matches!(&host.steps[3], Step::MapUpdate { value, .. } if *value == expected));
+    assert_eq!(host.programs()[0].insns[11], insn(0, 0, 0, 0, 24 + 8));
+}
+
+#[test]
+fn clears_the_offset_of_kfunc_calls() {
+    let mut object = elf::sound();
+    object.patch(elf::PARSE, 6, insn(CALL, 0, 1, 5, -1));
+    let mut host = Host::default();
+    let outcome = load(&object, &mut host, BOTH_MAP_AND_PROG);
+    assert_eq!(outcome.status, Ok(0));
+    assert_eq!(host.programs()[0].insns[6], insn(CALL, 0, 2, 0, 201));
+}
+
+#[test]
 fn hands_map_and_program_over_in_the_context() {
     let mut host = Host {
         first_fd: 3,
@@ -176,6 +205,17 @@ fn touches_the_context_up_to_its_last_byte_only() {
             }
             other => panic!("{other:?}"),
         }
+    }
+}
+
+#[test]
+fn reads_no_register_before_it_is_written() {
+    let mut far = elf::sound();
+    far.sections[elf::RODATA].data.resize(40_000, 0);
+    for object in [bare(), elf::sound(), two_programs(), far] {
+        let carrier = link(&object.bytes()).unwrap();
+        let insns = Carrier::parse(&carrier).unwrap().insns;
+        assert_eq!(uninitialised_read(insns), None);
     }
 }
 

@@ -15,3 +15,4 @@ mod loading;
 mod model;
 mod objects;
 mod refusals;
+mod registers;
