@@ -232,6 +232,9 @@ fn refuses_relocations_of_other_kinds() {
     unsupported("instruction 7, relocation: found R_BPF_64_32", |o| {
         o.sections[elf::PARSE].relocations[2].0 = 56;
     });
+    unsupported("instruction 6, relocation: found R_BPF_64_32", |o| {
+        o.patch(elf::PARSE, 6, insn(CALL, 0, 0, 0, 113));
+    });
     malformed("sh_link 8, needed 7", |o| o.skew = 1);
     unsupported("type SHT_RELA", |o| o.rela = true);
     malformed("symbol index: found 900", |o| {
