@@ -24,6 +24,8 @@
 use core::fmt;
 
 mod bzip2;
+#[cfg(feature = "encode")]
+mod encode;
 mod error;
 mod gzip;
 mod lz4;
@@ -36,6 +38,8 @@ mod reader;
 mod xz;
 mod zstd;
 
+#[cfg(feature = "encode")]
+pub use encode::{Branch, compress, compress_xz};
 pub use error::{Bound, Error, Value};
 
 /// A compression format that Linux can unpack a kernel from.
