@@ -12,6 +12,7 @@
 //! | `same PATH PATH` | both files have the same bytes |
 //! | `text PATH TEXT` | the file holds this text, but for blanks around it |
 //! | `write PATH TEXT` | the text, as one line, can be written into the file |
+//! | `kexec KERNEL INITRD TEXT` | the kernel, with TEXT for its command line, takes over; no later step is taken |
 //! | `fail TEXT` | never: the step before should not have come back |
 
 use std::fmt;
@@ -28,6 +29,7 @@ pub(crate) struct Job {
 pub(crate) enum Step {
     Cmdline(String),
     Fail(String),
+    Kexec(String, String, String),
     Module(String),
     Refuse(i32, Vec<String>),
     Run(Vec<String>),
@@ -68,6 +70,12 @@ impl Step {
         match verb {
             "cmdline" => Some(Self::Cmdline(word()?)),
             "fail" => Some(Self::Fail(rest.to_owned())),
+            "kexec" => {
+                let (kernel, rest) = split(rest);
+                let (initrd, text) = split(rest);
+                (!text.is_empty())
+                    .then(|| Self::Kexec(kernel.to_owned(), initrd.to_owned(), text.to_owned()))
+            }
             "module" => Some(Self::Module(word()?)),
             "refuse" => {
                 let (code, command) = split(rest);
@@ -89,6 +97,7 @@ impl fmt::Display for Step {
         match self {
             Self::Cmdline(word) => write!(f, "cmdline {word}"),
             Self::Fail(text) => write!(f, "fail {text}"),
+            Self::Kexec(kernel, initrd, text) => write!(f, "kexec {kernel} {initrd} {text}"),
             Self::Module(path) => write!(f, "module {path}"),
             Self::Refuse(code, command) => write!(f, "refuse {code} {}", command.join(" ")),
             Self::Run(command) => write!(f, "run {}", command.join(" ")),
@@ -128,6 +137,7 @@ mod tests {
             "same /a /b",
             "text /proc/sys/kernel/ostype Linux",
             "write /proc/sysrq-trigger c",
+            "kexec /vmlinuz /initrd console=ttyS0 panic=-1",
             "fail the kernel should be gone",
         ];
         let job = Job::parse(&format!("# a test\n\nname all\n{}\n", steps.join("\n")))
@@ -155,6 +165,7 @@ mod tests {
             "module a b",
             "refuse /bin/false",
             "refuse 1",
+            "kexec /vmlinuz /initrd",
             "same /a",
             "same /a /b /c",
             "write /a",

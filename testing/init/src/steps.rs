@@ -11,6 +11,7 @@ pub(crate) fn take(step: &Step) -> Result<(), String> {
     match step {
         Step::Cmdline(word) => cmdline_has(word),
         Step::Fail(_) => Err("reached".to_owned()),
+        Step::Kexec(kernel, initrd, text) => sys::kexec(kernel, initrd, text),
         Step::Module(path) => sys::load_module(path),
         Step::Refuse(code, command) => run(command, *code),
         Step::Run(command) => run(command, 0),

@@ -1,7 +1,7 @@
 //! The system calls of PID 1 that the standard library does not have.
 #![expect(
     unsafe_code,
-    reason = "mount, module loading, the console level and power-off are raw calls"
+    reason = "mount, modules, kexec, the console level and power-off are raw calls"
 )]
 
 use std::ffi::CString;
@@ -55,6 +55,33 @@ pub(crate) fn load_module(path: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(io::Error::last_os_error().to_string())
+}
+
+/// Loads a kernel with its initrd and command line, and starts it; comes back only to say why not.
+pub(crate) fn kexec(kernel: &str, initrd: &str, command_line: &str) -> Result<(), String> {
+    let open = |path: &str| File::open(path).map_err(|error| format!("{path}: {error}"));
+    let (kernel, initrd) = (open(kernel)?, open(initrd)?);
+    let line = CString::new(command_line).map_err(|error| error.to_string())?;
+    // SAFETY: both descriptors are open for the whole call; the length is that of the command line
+    // with its NUL, which the kernel copies.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_kexec_file_load,
+            kernel.as_raw_fd(),
+            initrd.as_raw_fd(),
+            line.as_bytes_with_nul().len(),
+            line.as_ptr(),
+            0 as libc::c_ulong,
+        )
+    };
+    if result != 0 {
+        return Err(format!("loading: {}", io::Error::last_os_error()));
+    }
+    // SAFETY: takes a constant; it returns only on failure.
+    unsafe {
+        libc::reboot(libc::LINUX_REBOOT_CMD_KEXEC);
+    }
+    Err(format!("starting: {}", io::Error::last_os_error()))
 }
 
 /// Keeps the kernel's messages off the console, so that the last line stays whole.

@@ -50,10 +50,7 @@ pub(crate) struct Guest {
 
 impl Guest {
     pub(crate) fn new(arch: Arch, name: &str, archive: &[u8]) -> Outcome<Self> {
-        let kernel = fetch(match arch {
-            Arch::Aarch64 => Item::LinuxArm64,
-            Arch::X86_64 => Item::LinuxAmd64,
-        })?;
+        let kernel = kernel(arch)?;
         let place = cache_dir().join("vm");
         fs::create_dir_all(&place)?;
         let initramfs = place.join(format!("{name}-{}.cpio", std::process::id()));
@@ -73,14 +70,30 @@ impl Drop for Guest {
     }
 }
 
+/// Debian's stock kernel.
+pub(crate) fn kernel(arch: Arch) -> Outcome<PathBuf> {
+    let item = match arch {
+        Arch::Aarch64 => Item::LinuxArm64,
+        Arch::X86_64 => Item::LinuxAmd64,
+    };
+    Ok(fetch(item)?)
+}
+
 /// An initramfs with init and its job; without a job, without init too.
 pub(crate) fn archive(arch: Arch, job: Option<&str>) -> Outcome<Vec<u8>> {
-    let mut archive = Initramfs::new();
-    if let Some(job) = job {
-        archive.program("init", &guest::build(arch, "kpeel-init", "kpeel-init")?)?;
-        archive.file(init::JOB, job.as_bytes());
-    }
+    let archive = match job {
+        Some(job) => initramfs(arch, job)?,
+        None => Initramfs::new(),
+    };
     Ok(archive.finish())
+}
+
+/// An initramfs with init and its job, to which more can be added.
+pub(crate) fn initramfs(arch: Arch, job: &str) -> Outcome<Initramfs> {
+    let mut archive = Initramfs::new();
+    archive.program("init", &guest::build(arch, "kpeel-init", "kpeel-init")?)?;
+    archive.file(init::JOB, job.as_bytes());
+    Ok(archive)
 }
 
 fn name(arch: Arch) -> String {
