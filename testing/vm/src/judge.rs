@@ -4,13 +4,13 @@ use std::process::ExitStatus;
 
 /// How a run ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct End {
+pub(crate) struct End {
     /// Whether QEMU was killed because the deadline passed.
-    pub timed_out: bool,
+    pub(crate) timed_out: bool,
     /// QEMU's reason for stopping (`ShutdownCause` of its QMP schema), if it told one.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// QEMU's exit code, if it exited by itself.
-    pub code: Option<i32>,
+    pub(crate) code: Option<i32>,
 }
 
 /// Why a run did not pass; the first reason that applies, in this order.

@@ -30,6 +30,6 @@ pub use accel::Accel;
 pub use arch::Arch;
 pub use error::Error;
 pub use initramfs::Initramfs;
-pub use judge::{End, Failure};
+pub use judge::Failure;
 pub use machine::{Firmware, Machine, Reset};
 pub use run::Report;
