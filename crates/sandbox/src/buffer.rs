@@ -1,0 +1,278 @@
+//! Owned, shareable bytes that are charged to a load's meter while they live.
+
+use std::fmt;
+use std::io::Read;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kpeel_envelope::error::{Class, Error, Result};
+use kpeel_envelope::limits::{Limits, Meter};
+
+use crate::mapping::{Filling, Sealed, read_chunk};
+
+/// How much of a file is read at once.
+const CHUNK: usize = 1 << 20;
+const ENOMEM: i32 = 12;
+const EIO: i32 = 5;
+
+/// An immutable run of bytes. Clones and slices share it; its charge ends with the last of them.
+#[derive(Clone)]
+pub struct Buffer {
+    bytes: Bytes,
+}
+
+/// Memory charged to a meter, given back on drop.
+pub(crate) struct Charge {
+    meter: Arc<Meter>,
+    bytes: u64,
+}
+
+struct Charged<T> {
+    data: T,
+    _charge: Charge,
+}
+
+impl Buffer {
+    /// Reads an image file once, from its position to its end, into sealed memory.
+    ///
+    /// The size is bounded by `limits().image` while reading, so a file that grows does not pass.
+    /// Pipes and devices work like regular files.
+    ///
+    /// # Errors
+    /// `Refused` over the bound or the memory limit, `System` when reading fails.
+    pub fn from_file(file: impl Read, meter: &Arc<Meter>) -> Result<Self> {
+        Self::read(file, "image", meter.limits().image, meter, &mut |_| {})
+    }
+
+    /// As [`Buffer::from_file`], under a bound of the caller's choice; `observe` sees every byte in
+    /// order as it is read, to hash it or to draw a progress bar.
+    ///
+    /// # Errors
+    /// As [`Buffer::from_file`]; `bound` is named in the refusal.
+    pub fn read(
+        mut file: impl Read,
+        bound: &'static str,
+        allowed: u64,
+        meter: &Arc<Meter>,
+        observe: &mut dyn FnMut(&[u8]),
+    ) -> Result<Self> {
+        let mut charge = Charge::new(meter, 0)?;
+        let mut filling = Filling::new().map_err(|error| system("memfd_create", &error))?;
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            let count =
+                read_chunk(&mut file, &mut chunk).map_err(|error| system("read", &error))?;
+            let part = chunk.get(..count).unwrap_or(&[]);
+            charge.grow(part.len() as u64)?;
+            Limits::check(bound, charge.bytes, allowed)?;
+            observe(part);
+            filling
+                .write(part)
+                .map_err(|error| system("memfd write", &error))?;
+            if count < CHUNK {
+                break;
+            }
+        }
+        let sealed = filling
+            .seal()
+            .map_err(|error| system("memfd seal", &error))?;
+        Ok(sealed.map_or_else(Self::empty, |data: Sealed| Self::owning(data, charge)))
+    }
+
+    /// Takes bytes that are in memory already.
+    ///
+    /// # Errors
+    /// `Refused` when the meter does not allow them.
+    pub fn from_vec(bytes: Vec<u8>, meter: &Arc<Meter>) -> Result<Self> {
+        let charge = Charge::new(meter, bytes.capacity() as u64)?;
+        Ok(Self::owning(bytes, charge))
+    }
+
+    /// The bytes, to share without a copy.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is no byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// A part of something charged already.
+    pub(crate) fn part(bytes: Bytes) -> Self {
+        Self { bytes }
+    }
+
+    fn empty() -> Self {
+        Self {
+            bytes: Bytes::new(),
+        }
+    }
+
+    fn owning<T: AsRef<[u8]> + Send + 'static>(data: T, charge: Charge) -> Self {
+        Self {
+            bytes: Bytes::from_owner(Charged {
+                data,
+                _charge: charge,
+            }),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} bytes)", self.bytes.len())
+    }
+}
+
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Charged<T> {
+    fn as_ref(&self) -> &[u8] {
+        self.data.as_ref()
+    }
+}
+
+impl Charge {
+    pub(crate) fn new(meter: &Arc<Meter>, bytes: u64) -> Result<Self> {
+        meter.charge(bytes)?;
+        Ok(Self {
+            meter: Arc::clone(meter),
+            bytes,
+        })
+    }
+
+    fn grow(&mut self, bytes: u64) -> Result<()> {
+        self.meter.charge(bytes)?;
+        self.bytes = self.bytes.saturating_add(bytes);
+        Ok(())
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.meter.release(self.bytes);
+    }
+}
+
+impl fmt::Debug for Charge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Charge({} bytes)", self.bytes)
+    }
+}
+
+/// `len` zero bytes that cost memory only where they are touched.
+pub(crate) fn zeroed(len: usize) -> Result<Vec<u8>> {
+    // `vec!` aborts where there is no memory; asking first turns that into an error.
+    Vec::<u8>::new()
+        .try_reserve_exact(len)
+        .map_err(|_| no_memory())?;
+    Ok(vec![0; len])
+}
+
+/// A copy of `parts`, one after the other.
+pub(crate) fn joined(parts: &[&[u8]], meter: &Arc<Meter>) -> Result<Buffer> {
+    let len = parts
+        .iter()
+        .fold(0_usize, |sum, part| sum.saturating_add(part.len()));
+    let charge = Charge::new(meter, len as u64)?;
+    let mut joined = Vec::new();
+    joined.try_reserve_exact(len).map_err(|_| no_memory())?;
+    for part in parts {
+        joined.extend_from_slice(part);
+    }
+    Ok(Buffer::owning(joined, charge))
+}
+
+fn no_memory() -> Error {
+    Error::reason(Class::System(ENOMEM), "memory", "the system has none left")
+}
+
+fn system(step: &'static str, error: &std::io::Error) -> Error {
+    let errno = error.raw_os_error().unwrap_or(EIO);
+    Error::reason(Class::System(errno), step, "reading the file failed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Seek, Write};
+
+    fn meter(limits: Limits) -> Arc<Meter> {
+        Arc::new(Meter::new(limits))
+    }
+
+    #[test]
+    fn a_file_is_read_from_its_position_and_charged_until_the_last_part_goes() {
+        let meter = meter(Limits::default());
+        let mut file = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(std::env::temp_dir().join(format!("kpeel-buffer-{}", std::process::id())))
+            .unwrap();
+        let content: Vec<u8> = (0..CHUNK as u32 + 99).map(|n| n as u8).collect();
+        file.write_all(&content).unwrap();
+        file.rewind().unwrap();
+        let mut seen = 0;
+        let limit = content.len() as u64;
+        let buffer = Buffer::read(&file, "image", limit, &meter, &mut |part| {
+            seen += part.len()
+        })
+        .unwrap();
+        assert_eq!((buffer.as_ref(), seen), (&content[..], content.len()));
+        let part = Buffer::part(buffer.bytes().slice(5..9));
+        drop(buffer);
+        assert_eq!((part.as_ref(), meter.held()), (&content[5..9], limit));
+        drop(part);
+        assert_eq!(meter.held(), 0);
+        std::fs::remove_file(
+            std::env::temp_dir().join(format!("kpeel-buffer-{}", std::process::id())),
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn refuses_a_file_over_the_bound() {
+        let meter = meter(Limits {
+            image: 10,
+            ..Limits::default()
+        });
+        assert_eq!(
+            Buffer::from_file(&[0; 11][..], &meter).unwrap_err(),
+            Error::bound("image", 11, 10)
+        );
+        assert_eq!(meter.held(), 0);
+        assert_eq!(
+            Buffer::from_file(&[7; 10][..], &meter).unwrap().as_ref(),
+            [7; 10]
+        );
+        assert!(Buffer::from_file(&[][..], &meter).unwrap().is_empty());
+    }
+
+    #[test]
+    fn refuses_more_memory_than_the_meter_has() {
+        let meter = meter(Limits {
+            memory: 100,
+            ..Limits::default()
+        });
+        let held = Buffer::from_vec(vec![0; 60], &meter).unwrap();
+        assert!(Buffer::from_vec(vec![0; 41], &meter).is_err());
+        assert!(joined(&[&[0; 40], &[0; 1]], &meter).is_err());
+        assert_eq!(joined(&[b"ab", b"c"], &meter).unwrap().as_ref(), b"abc");
+        drop(held);
+        assert_eq!(meter.held(), 0);
+    }
+}
