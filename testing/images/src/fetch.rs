@@ -25,6 +25,31 @@ pub fn fetch(item: Item) -> Result<PathBuf> {
     .path(&lock::read()?)
 }
 
+/// A package that an item is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The package's name.
+    pub package: String,
+    /// Its version.
+    pub version: String,
+    /// Its SHA-256 in lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// The packages that [`fetch`] would take the item from, as far as is known without asking the archive: those locked,
+/// or those that replaced them at an earlier fetch. A fetch may learn that they must be replaced, so ask again then.
+///
+/// # Errors
+/// [`Error::Lock`] or [`Error::Io`] when the lock file cannot be read.
+pub fn origins(item: Item) -> Result<Vec<Origin>> {
+    Fetch {
+        store: &Store::of_system(),
+        item,
+        say: &|_| (),
+    }
+    .origins(&lock::read()?)
+}
+
 /// Looks up the newest version of an item's packages and writes it into the lock file; returns the lines.
 ///
 /// # Errors
@@ -45,15 +70,10 @@ struct Fetch<'a> {
 
 impl Fetch<'_> {
     fn path(&self, lock: &[Locked]) -> Result<PathBuf> {
-        let locked: Vec<Locked> = lock
-            .iter()
-            .filter(|line| line.item == self.item.name())
-            .cloned()
-            .collect();
-        let substitute = self.dir().join(format!("{}.substitute", self.key(&locked)));
+        let locked = self.locked(lock);
         let mut wanted = locked.clone();
-        if let Ok(text) = fs::read_to_string(&substitute) {
-            wanted = lock::parse(&text)?;
+        if let Some(found) = self.substitute(&locked)? {
+            wanted = found;
             self.tell_substitute(&locked, &wanted);
         }
         if let Some(found) = self.ready(&wanted)? {
@@ -67,6 +87,7 @@ impl Fetch<'_> {
         if debs.is_none() {
             wanted = resolve::resolve(self.store, self.item)?;
             self.tell_substitute(&locked, &wanted);
+            let substitute = self.substitute_path(&locked);
             cache::write(&substitute, lock::render(&wanted).as_bytes())?;
             if let Some(found) = self.ready(&wanted)? {
                 return Ok(found);
@@ -79,6 +100,34 @@ impl Fetch<'_> {
         found.ok_or_else(|| {
             Error::unexpected(&self.dir(), "extracted item", "nothing", self.item.name())
         })
+    }
+
+    fn origins(&self, lock: &[Locked]) -> Result<Vec<Origin>> {
+        let locked = self.locked(lock);
+        let wanted = self.substitute(&locked)?.unwrap_or(locked);
+        let origin = |line: Locked| Origin {
+            package: line.package,
+            version: line.version,
+            sha256: line.sha256,
+        };
+        Ok(wanted.into_iter().map(origin).collect())
+    }
+
+    fn locked(&self, lock: &[Locked]) -> Vec<Locked> {
+        let ours = lock.iter().filter(|line| line.item == self.item.name());
+        ours.cloned().collect()
+    }
+
+    /// What an earlier fetch took because the archive no longer had what is locked.
+    fn substitute(&self, locked: &[Locked]) -> Result<Option<Vec<Locked>>> {
+        match fs::read_to_string(self.substitute_path(locked)) {
+            Ok(text) => lock::parse(&text).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn substitute_path(&self, locked: &[Locked]) -> PathBuf {
+        self.dir().join(format!("{}.substitute", self.key(locked)))
     }
 
     fn dir(&self) -> PathBuf {

@@ -44,6 +44,8 @@ pub enum Item {
     SystemdBootAmd64,
     /// A directory: ukify and the Python modules it needs.
     Ukify,
+    /// Debian's Linux 6.12 source, Debian's patches applied: a `.tar.xz` with one directory at its top.
+    LinuxSource612,
 }
 
 impl Item {
@@ -67,6 +69,7 @@ impl Item {
         Self::RefindAmd64,
         Self::SystemdBootAmd64,
         Self::Ukify,
+        Self::LinuxSource612,
     ];
 
     /// Every item that is one PE image.
@@ -74,7 +77,7 @@ impl Item {
         Self::ALL
             .iter()
             .copied()
-            .filter(|item| item.recipe().file.is_some())
+            .filter(|item| *item != Self::LinuxSource612 && item.recipe().file.is_some())
     }
 
     /// The item's name on the command line and in the lock file.
@@ -99,6 +102,7 @@ impl Item {
             Self::RefindAmd64 => "refind-amd64",
             Self::SystemdBootAmd64 => "systemd-boot-amd64",
             Self::Ukify => "ukify",
+            Self::LinuxSource612 => "linux-source-6.12",
         }
     }
 
@@ -184,6 +188,11 @@ impl Item {
                 ],
                 file: None,
             },
+            Self::LinuxSource612 => file(
+                "usr/src/linux-source-6.12.tar.xz",
+                Package::first("linux-source-6.12", "amd64", AMD64_6_12)
+                    .takes(&["./usr/src/linux-source-6.12.tar.xz"]),
+            ),
         }
     }
 }

@@ -24,6 +24,6 @@ mod tool;
 
 pub use cache::cache_dir;
 pub use error::{Error, Result};
-pub use fetch::{fetch, refresh_lock};
+pub use fetch::{Origin, fetch, origins, refresh_lock};
 pub use item::Item;
 pub use item::kernel_release;

@@ -92,6 +92,16 @@ impl World {
         .path(lock)
     }
 
+    fn versions(&self, lock: &[Locked]) -> Vec<String> {
+        let fetch = Fetch {
+            store: &self.store,
+            item: ITEM,
+            say: &|_| (),
+        };
+        let origins = fetch.origins(lock).unwrap();
+        origins.into_iter().map(|origin| origin.version).collect()
+    }
+
     fn fetched(&self, lock: &[Locked]) -> String {
         fs::read_to_string(self.fetch(lock).unwrap()).unwrap()
     }
@@ -109,6 +119,18 @@ fn fetches_the_locked_version_though_a_newer_one_is_there() {
     world.publish(&[("257.1", "old"), ("257.2", "new")]);
     assert_eq!(world.fetched(&lock), "old");
     assert_eq!(*world.notes.borrow(), [""; 0]);
+}
+
+#[test]
+fn origins_are_what_is_locked_until_a_fetch_replaced_it() {
+    let world = World::new();
+    world.publish(&[("257.1", "old")]);
+    let lock = world.newest();
+    assert_eq!(world.versions(&lock), ["257.1"]);
+    world.publish(&[("257.9", "nine")]);
+    assert_eq!(world.versions(&lock), ["257.1"]);
+    assert_eq!(world.fetched(&lock), "nine");
+    assert_eq!(world.versions(&lock), ["257.9"]);
 }
 
 #[test]
