@@ -11,14 +11,14 @@
 //!   in sd-stub), but nothing is handed over for it.
 //! - A name that stands twice in one scope, selected or not, makes the image malformed, unless the
 //!   specification lets it repeat (`.dtbauto`, `.efifw`); of those the first counts.
-//! - A command line ends at its first NUL, and blanks and control characters are cut off its end,
-//!   as sd-stub does. (sd-stub also turns control characters inside into spaces; the kernel reads
-//!   them alike, so they stay.)
+//! - A command line ends at its first NUL, as in sd-stub. What sd-stub does besides, cutting blanks
+//!   off both ends and turning control characters into spaces, changes nothing for the kernel;
+//!   hosts cut blanks off the end when they compose.
 
 mod cmdline;
 mod select;
 
-pub use cmdline::{BLANKS_MAX, CMDLINE_MAX, SELECTOR_MAX, Selector, command_line, is_blank};
+pub use cmdline::{CMDLINE_MAX, SELECTOR_MAX, Selector, command_line};
 pub use select::{Error, Scope, Section, Selection, Uki};
 
 use crate::word;

@@ -1,4 +1,4 @@
-//! Command lines: the caller's profile selector and the ends of the image's own text.
+//! Command lines: the caller's profile selector and where the image's own text ends.
 
 use kpeel_formats::uki;
 use kpeel_parser_kit::{Bytes, Name, unsupported};
@@ -13,23 +13,12 @@ pub fn selected(line: Bytes) -> u64 {
     uki::Selector::parse(&head).map_or(0, |selector| selector.profile)
 }
 
-/// `.cmdline` up to its first NUL, without the blanks at its end.
+/// `.cmdline` up to its first NUL. Blanks at its end are the host's to cut.
 #[inline(always)]
-pub fn trimmed(text: Bytes, zero: u64) -> Option<Bytes> {
-    let mut len = terminated(text, zero)?;
+pub fn terminated(text: Bytes, zero: u64) -> Option<Bytes> {
+    let len = length(text, zero)?;
     if len > uki::CMDLINE_MAX {
         return unsupported(Name::new(c".cmdline"), len, uki::CMDLINE_MAX);
-    }
-    // `len` is at most the text's own length, but a comparison would tell the verifier how long
-    // that is on the path it is on, and then no two paths are alike.
-    for _ in 0..uki::BLANKS_MAX {
-        if len == 0 {
-            break;
-        }
-        match Bytes::new(text.address() + len - 1, 1).read(0) {
-            Some(byte) if uki::is_blank(byte) => len -= 1,
-            _ => break,
-        }
     }
     Some(Bytes::new(text.address(), len))
 }
@@ -38,21 +27,23 @@ pub fn trimmed(text: Bytes, zero: u64) -> Option<Bytes> {
 ///
 /// Eight bytes at a time: Linux's verifier follows no more than 8192 undecided branches in a row.
 #[inline(always)]
-fn terminated(text: Bytes, zero: u64) -> Option<u64> {
+fn length(text: Bytes, zero: u64) -> Option<u64> {
     // A length that comparing `text.len()` in the loop teaches the verifier nothing about.
     let len = zero.wrapping_add(text.len());
-    let (mut end, mut word) = (len & !7, 0);
+    let mut end = len & !7;
+    let mut word: u64;
     let mut index = 0;
     loop {
         if index + 8 > text.len() {
-            // The word's other bytes stay 0, and zero is an end like any other.
+            // The word's other bytes are 0, and zero is an end like any other.
+            word = 0;
             Bytes::new(text.address() + end, len & 7).read_head(&mut word)?;
             break;
         }
         if index == uki::CMDLINE_MAX {
             return Some(len);
         }
-        word = Bytes::new(text.address() + index, 8).read::<u64>(0)?;
+        word = Bytes::new(text.address() + index, 8).read(0)?;
         if has_zero_byte(word) {
             end = zero.wrapping_add(index);
             break;

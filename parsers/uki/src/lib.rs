@@ -75,7 +75,7 @@ fn publish(image: Bytes, effective: &Effective, zero: u64) -> Option<()> {
     let microcode = data(image, effective, const { Kind::Ucode.slot() })?;
     let initrd = data(image, effective, const { Kind::Initrd.slot() })?;
     let line = data(image, effective, const { Kind::Cmdline.slot() })?;
-    let line = cmdline::trimmed(line, zero)?;
+    let line = cmdline::terminated(line, zero)?;
 
     let mut name = Name::new(c"kexec:initrd");
     if !microcode.is_empty() {

@@ -6,28 +6,12 @@
 /// elsewhere).
 pub const CMDLINE_MAX: u64 = 4096;
 
-/// Most blanks that are cut off the end of a command line; more of them stay.
-pub const BLANKS_MAX: u64 = 256;
-
-/// Whether sd-stub would trim this byte off the end of a command line: blanks and control
-/// characters.
-#[must_use]
-#[inline]
-pub const fn is_blank(byte: u8) -> bool {
-    byte <= b' ' || byte == 0x7f
-}
-
-/// The part of a `.cmdline` section that counts: up to its first NUL, without the blanks (at most
-/// [`BLANKS_MAX`] of them) at its end. `None` if it has more than [`CMDLINE_MAX`] bytes.
+/// The part of a `.cmdline` section that counts: up to its first NUL. `None` if it has more than
+/// [`CMDLINE_MAX`] bytes.
 #[must_use]
 pub fn command_line(section: &[u8]) -> Option<&[u8]> {
     let text = section.split(|byte| *byte == 0).next().unwrap_or(&[]);
-    if text.len() as u64 > CMDLINE_MAX {
-        return None;
-    }
-    let blanks = text.iter().rev().take(BLANKS_MAX as usize);
-    let blanks = blanks.take_while(|byte| is_blank(**byte)).count();
-    text.get(..text.len().saturating_sub(blanks))
+    (text.len() as u64 <= CMDLINE_MAX).then_some(text)
 }
 
 /// Most bytes a selector takes: `@`, ten digits, a space.
@@ -108,12 +92,11 @@ mod tests {
     }
 
     #[test]
-    fn ends_a_command_line_at_nul_and_trims_blanks() {
-        assert_eq!(command_line(b"quiet\n"), Some(&b"quiet"[..]));
-        assert_eq!(command_line(b"a  b \t\x7f\0junk"), Some(&b"a  b"[..]));
-        assert_eq!(command_line(b" \n"), Some(&b""[..]));
+    fn ends_a_command_line_at_nul() {
+        assert_eq!(command_line(b"quiet\n"), Some(&b"quiet\n"[..]));
+        assert_eq!(command_line(b"a  b\0junk"), Some(&b"a  b"[..]));
+        assert_eq!(command_line(b"\0"), Some(&b""[..]));
         assert_eq!(command_line(b""), Some(&b""[..]));
-        assert_eq!(command_line(b" a"), Some(&b" a"[..]));
     }
 
     #[test]
@@ -123,13 +106,5 @@ mod tests {
         assert_eq!(command_line(&text[1..]), Some(&text[1..]));
         text[CMDLINE_MAX as usize] = 0;
         assert_eq!(command_line(&text), Some(&text[..CMDLINE_MAX as usize]));
-    }
-
-    #[test]
-    fn keeps_what_is_blank_before_the_last_256() {
-        let mut text = [b' '; 300];
-        assert_eq!(command_line(&text).map(<[u8]>::len), Some(44));
-        text[200] = b'x';
-        assert_eq!(command_line(&text).map(<[u8]>::len), Some(201));
     }
 }
