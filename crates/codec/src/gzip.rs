@@ -27,7 +27,9 @@ const WINDOW_BITS: u8 = 15;
 pub(crate) fn decompress(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
     let body = header(input)?;
     #[cfg(feature = "native")]
-    if let Some(result) = fast(input, limits)? {
+    if crate::native::enabled()
+        && let Some(result) = fast(input, limits)?
+    {
         return Ok(result);
     }
     inflate(input, body, limits)

@@ -1,8 +1,35 @@
-//! liblzma as a fast path.
+//! The C decoders as fast paths: whether they are taken, and how liblzma runs.
 
 use liblzma::stream::{Action, Status, Stream};
 
 use crate::output::Output;
+
+#[cfg(test)]
+thread_local! {
+    /// Off while a test asks the Rust decoders alone.
+    static ENABLED: core::cell::Cell<bool> = const { core::cell::Cell::new(true) };
+}
+
+/// Whether to try the C decoders.
+#[cfg(not(test))]
+pub(crate) fn enabled() -> bool {
+    true
+}
+
+/// Whether to try the C decoders.
+#[cfg(test)]
+pub(crate) fn enabled() -> bool {
+    ENABLED.get()
+}
+
+/// Runs `test` with the Rust decoders alone.
+#[cfg(test)]
+pub(crate) fn disabled<T>(test: impl FnOnce() -> T) -> T {
+    ENABLED.set(false);
+    let value = test();
+    ENABLED.set(true);
+    value
+}
 
 /// Runs `stream` over `input` into `output`; gives the bytes consumed, or `None` if liblzma did not reach its end.
 ///

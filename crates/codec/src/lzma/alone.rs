@@ -17,7 +17,9 @@ const STEP: usize = 1 << 20;
 pub(crate) fn decompress(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
     let header = Header::parse(input, limits)?;
     #[cfg(feature = "native")]
-    if let Some(result) = header.fast(input, limits)? {
+    if crate::native::enabled()
+        && let Some(result) = header.fast(input, limits)?
+    {
         return Ok(result);
     }
     header.decode(input, limits)

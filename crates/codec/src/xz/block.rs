@@ -127,7 +127,7 @@ impl Block {
 
     fn lzma2(&self, reader: &mut Reader<'_>, output: &mut Output) -> Result<(), Error> {
         #[cfg(feature = "native")]
-        {
+        if crate::native::enabled() {
             let first = output.len();
             if let Some(read) = fast(self.dictionary, reader.rest(), output) {
                 return reader.take("block", read).map(drop);

@@ -32,7 +32,9 @@ const MAX_BLOCK: u64 = 128 << 10;
 pub(crate) fn decompress(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
     let frame = Frame::parse(input, limits)?;
     #[cfg(feature = "native")]
-    if let Some(result) = frame.fast(limits)? {
+    if crate::native::enabled()
+        && let Some(result) = frame.fast(limits)?
+    {
         return Ok(result);
     }
     frame.decode(limits)
