@@ -111,3 +111,27 @@ impl Bytes {
         (kfunc::copy_to_kernel(name, self.at, self.len as i32) == 0).then_some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Bytes;
+
+    fn part(offset: u64, len: u64) -> Option<(u64, u64)> {
+        let part = Bytes::new(0x1000, 16).sub(offset, len)?;
+        Some((part.address(), part.len()))
+    }
+
+    #[test]
+    fn parts_lie_wholly_inside() {
+        assert_eq!(part(0, 16), Some((0x1000, 16)));
+        assert_eq!(part(4, 12), Some((0x1004, 12)));
+        assert_eq!(part(16, 0), Some((0x1010, 0)));
+    }
+
+    #[test]
+    fn refuses_parts_that_reach_outside_or_wrap_around() {
+        for (offset, len) in [(0, 17), (4, 13), (17, 0), (u64::MAX, 1), (1, u64::MAX)] {
+            assert_eq!(part(offset, len), None, "{len} bytes at {offset}");
+        }
+    }
+}

@@ -73,3 +73,46 @@ pub(crate) fn verdict(code: u32, field: Name, found: u64, needed: u64) {
     // SAFETY: the host reads the string bounded and fault-safe; nothing else is a pointer.
     let _ = unsafe { bpf_kexec_verdict(code, field.0, found, needed) };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Name;
+    use crate::resource;
+    use kpeel_abi::{KFUNCS, RESOURCES};
+
+    fn text(name: Name) -> &'static str {
+        // SAFETY: made from a C string literal.
+        let text = unsafe { core::ffi::CStr::from_ptr(name.0.cast()) };
+        text.to_str().unwrap()
+    }
+
+    #[test]
+    fn resources_are_those_of_the_abi() {
+        let ours = [
+            resource::KERNEL,
+            resource::INITRD,
+            resource::CMDLINE,
+            resource::INITRD_MORE,
+            resource::CMDLINE_MORE,
+        ];
+        assert!(
+            ours.map(text)
+                .iter()
+                .eq(RESOURCES.iter().map(|resource| &resource.name))
+        );
+    }
+
+    #[test]
+    fn kfuncs_are_those_of_the_abi() {
+        // Name and number of parameters, as declared above.
+        let ours = [
+            ("bpf_copy_to_kernel", 3),
+            ("bpf_decompress", 2),
+            ("bpf_mem_range_result_put", 1),
+            ("bpf_kexec_read", 3),
+            ("bpf_kexec_verdict", 4),
+        ];
+        let abi = KFUNCS.iter().map(|kfunc| (kfunc.name, kfunc.params.len()));
+        assert!(abi.eq(ours));
+    }
+}

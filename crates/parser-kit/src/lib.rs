@@ -1,18 +1,25 @@
 //! What an author of a parser writes with: a BPF program in Rust that opens one boot format.
 //!
-//! A parser is a crate of its own, built for `bpfel-unknown-none`:
+//! A parser is a `no_std`, `no_main` library of crate type `cdylib`, built for
+//! `bpfel-unknown-none` and linked by `kpeel parser link`. All of one, for images whose kernel
+//! stands behind a length:
 //!
-//! ```ignore
-//! #![no_std]
-//! #![no_main]
-//! use kpeel_parser_kit::{Context, Resource, parser};
+//! ```no_run
+//! use kpeel_parser_kit::{Context, Name, malformed, not_mine, parser, resource};
 //!
 //! parser!(open);
 //!
 //! fn open(context: Context) -> Option<()> {
 //!     let image = context.image();
+//!     let magic: u32 = image.read(4)?;
+//!     if magic != 0x6b70_6c31 {
+//!         return not_mine(Name::new(c"magic"), magic.into(), 0x6b70_6c31);
+//!     }
 //!     let length: u32 = image.read(8)?;
-//!     image.sub(12, length.into())?.publish(Resource::Kernel)
+//!     let Some(kernel) = image.sub(12, length.into()) else {
+//!         return malformed(Name::new(c"length"), length.into(), image.len());
+//!     };
+//!     kernel.publish(resource::KERNEL)
 //! }
 //! ```
 //!
@@ -33,6 +40,7 @@ mod bytes;
 mod context;
 mod kfunc;
 mod opaque;
+pub mod resource;
 mod unpacked;
 mod verdict;
 

@@ -12,7 +12,7 @@ mod table;
 
 use kpeel_formats::uki::{self, Kind};
 use kpeel_parser_kit::{
-    Bytes, Context, Name, malformed, not_mine, parser, unknown_zeros, unsupported, warn,
+    Bytes, Context, Name, malformed, not_mine, parser, resource, unknown_zeros, unsupported, warn,
 };
 use table::{Effective, Found, Scope};
 
@@ -77,18 +77,18 @@ fn publish(image: Bytes, effective: &Effective, zero: u64) -> Option<()> {
     let line = data(image, effective, const { Kind::Cmdline.slot() })?;
     let line = cmdline::terminated(line, zero)?;
 
-    let mut name = Name::new(c"kexec:initrd");
+    let mut name = resource::INITRD;
     if !microcode.is_empty() {
         hand_over(name, microcode)?;
-        name = Name::new(c"kexec:initrd+");
+        name = resource::INITRD_MORE;
     }
     if !initrd.is_empty() {
         hand_over(name, initrd)?;
     }
     if !line.is_empty() {
-        hand_over(Name::new(c"kexec:cmdline"), line)?;
+        hand_over(resource::CMDLINE, line)?;
     }
-    hand_over(Name::new(c"kexec:kernel"), kernel)
+    hand_over(resource::KERNEL, kernel)
 }
 
 /// Bytes of the effective section in `slot`, none if there is no such section.

@@ -3,7 +3,9 @@
 #![no_main]
 
 use kpeel_formats::zboot;
-use kpeel_parser_kit::{Context, Name, Unpacked, malformed, not_mine, parser, unsupported};
+use kpeel_parser_kit::{
+    Context, Name, Unpacked, malformed, not_mine, parser, resource, unsupported,
+};
 
 parser!(open);
 
@@ -50,7 +52,5 @@ fn open(context: Context) -> Option<()> {
             codec.magic.into(),
         );
     }
-    Unpacked::new(payload)?
-        .bytes()
-        .publish(Name::new(c"kexec:kernel"))
+    Unpacked::new(payload)?.bytes().publish(resource::KERNEL)
 }
