@@ -1,2 +1,8 @@
-//! Placeholder until its first commit.
-fn main() {}
+//! The `kpeel` command; everything is in the library.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kpeel_cli::main()
+}

@@ -1,0 +1,83 @@
+//! Files the command reads.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use kpeel_envelope::limits::{Limits, Meter};
+use kpeel_sandbox::Buffer;
+
+use crate::failure::{Failure, Result};
+use crate::progress::Progress;
+use crate::terminal::Terminal;
+
+/// Largest carrier or parser object read; real ones are some KiB.
+const PARSER_MAX: u64 = 16 << 20;
+
+/// Which bound a file has to keep.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// A boot image.
+    Image,
+    /// An initrd of the caller's.
+    Initrd,
+}
+
+/// Reads an image or initrd; `-` is standard input.
+pub(crate) fn read(
+    path: &Path,
+    kind: Kind,
+    meter: &Arc<Meter>,
+    progress: &mut Progress,
+) -> Result<Buffer> {
+    let (file, len) = open(path)?;
+    let limits: &Limits = meter.limits();
+    let (bound, allowed) = match kind {
+        Kind::Image => ("image", limits.image),
+        Kind::Initrd => ("initrd", limits.initrd),
+    };
+    progress.begin(format!("reading {}", path.display()), len);
+    Buffer::read(file, bound, allowed, meter, &mut |part| {
+        progress.advance(part.len() as u64)
+    })
+    .map_err(|error| Failure::envelope(path.display().to_string(), error))
+}
+
+/// Reads an image that nothing is run on, under the default limits.
+pub(crate) fn image(path: &Path, terminal: &mut Terminal) -> Result<Buffer> {
+    let meter = Arc::new(Meter::new(Limits::default()));
+    read(path, Kind::Image, &meter, terminal.progress())
+}
+
+/// Reads a carrier or a parser object; `-` is standard input.
+pub(crate) fn read_parser(path: &Path) -> Result<Vec<u8>> {
+    let (file, _) = open(path)?;
+    let mut bytes = Vec::new();
+    let limited = file
+        .take(PARSER_MAX.saturating_add(1))
+        .read_to_end(&mut bytes);
+    limited.map_err(|error| Failure::io(path, "read", error))?;
+    Limits::check("parser file size", bytes.len() as u64, PARSER_MAX)
+        .map_err(|error| Failure::envelope(path.display().to_string(), error))?;
+    Ok(bytes)
+}
+
+fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>)> {
+    if path.as_os_str() == "-" {
+        return Ok((Box::new(io::stdin().lock()), None));
+    }
+    let file = File::open(path).map_err(|error| Failure::io(path, "open", error))?;
+    let data = file
+        .metadata()
+        .map_err(|error| Failure::io(path, "open", error))?;
+    if data.is_dir() {
+        return Err(Failure::io(
+            path,
+            "read",
+            io::ErrorKind::IsADirectory.into(),
+        ));
+    }
+    let len = data.is_file().then_some(data.len());
+    Ok((Box::new(file), len))
+}
