@@ -1,0 +1,107 @@
+//! The kernels that were built: `kernel/KEY` in the project's cache, one directory each.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use kpeel_images::{cache_dir, fetch};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use crate::inputs::Inputs;
+use crate::kernel::{Image, Kernel};
+use crate::make::Log;
+use crate::progress::say;
+use crate::{Error, Result, build, tools};
+
+/// Returns the path of one image of the kernel, building the kernel if the cache lacks it, which takes minutes and is
+/// told on standard error.
+///
+/// # Errors
+/// Any [`Error`]; [`Error::Step`] quotes the end of the build's log.
+pub fn path(kernel: Kernel, image: Image) -> Result<PathBuf> {
+    let root = cache_dir().join("kernel");
+    let inputs = Inputs::now(kernel)?;
+    let dir = match ready(&root, &inputs) {
+        Some(dir) => dir,
+        None => made(&root, kernel)?,
+    };
+    Ok(dir.join(image.name()))
+}
+
+/// The kernel's directory in the cache, built by this process or by the one it waited for.
+fn made(root: &Path, kernel: Kernel) -> Result<PathBuf> {
+    fs::create_dir_all(root).map_err(Error::io("creating", root))?;
+    let _held = lock(&root.join("lock"))?;
+    tools::demand()?;
+    say(&format!("{}: fetching the source", kernel.name()));
+    let archive = fetch(kernel.source())?;
+    // The fetch may have had to take another version than the one that was asked for.
+    let inputs = Inputs::now(kernel)?;
+    match ready(root, &inputs) {
+        Some(dir) => Ok(dir),
+        None => install(root, &inputs, |dir, log| {
+            build::build(kernel, &archive, dir, log)
+        }),
+    }
+}
+
+fn ready(root: &Path, inputs: &Inputs) -> Option<PathBuf> {
+    let dir = root.join(inputs.key());
+    dir.is_dir().then_some(dir)
+}
+
+/// Lets `build` work in a directory of its own, and moves the directory that it returns into the cache.
+///
+/// The caller holds the lock, so what lies at the working directory's place was left by a build that was killed.
+fn install(
+    root: &Path,
+    inputs: &Inputs,
+    build: impl FnOnce(&Path, &Log) -> Result<PathBuf>,
+) -> Result<PathBuf> {
+    let key = inputs.key();
+    let work = root.join("work");
+    remove(&work)?;
+    fs::create_dir(&work).map_err(Error::io("creating", &work))?;
+    let log = Log::create(&root.join(format!("{key}.log")))?;
+    let result = build(&work, &log)?;
+    let listed = result.join("inputs");
+    fs::write(&listed, inputs.text()).map_err(Error::io("writing", &listed))?;
+    let kept = result.join("log");
+    fs::rename(log.path(), &kept).map_err(Error::io("renaming to", &kept))?;
+    let dir = root.join(key);
+    fs::rename(&result, &dir).map_err(Error::io("renaming to", &dir))?;
+    remove(&work)?;
+    Ok(dir)
+}
+
+/// Waits until no other process holds `path`, then holds it; dropping the file lets it go.
+fn lock(path: &Path) -> Result<File> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(Error::io("opening", path))?;
+    let locked = match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => {
+            say("waiting for another build");
+            flock(&file, FlockOperation::LockExclusive)
+        }
+        other => other,
+    };
+    locked.map_err(|errno| Error::io("locking", path)(errno.into()))?;
+    Ok(file)
+}
+
+fn remove(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("removing", dir)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,30 @@
+//! Linux kernels built from source for test guests, cached by everything they are made of.
+//!
+//! Debian ships no arm64 kernel with `kexec_file_load` and no bootable zboot image for it; [`path`] builds both out of
+//! Debian's source package, or takes them from the cache.
+//!
+//! ```text
+//! Kernel ─> Inputs ──key──> cache hit ──────────────────────────────────────> path of an image
+//!   │          │               └─ miss: lock, Source ─> Config ─> Make ─> check ─> rename ─┘
+//! fragment  package, tools, recipe
+//! ```
+//!
+//! A kernel appears in the cache whole or not at all. One build runs at a time; others wait for it.
+#![forbid(unsafe_code)]
+
+mod build;
+mod cache;
+mod check;
+mod config;
+mod error;
+mod inputs;
+mod kernel;
+mod make;
+mod progress;
+mod source;
+mod tools;
+
+pub use cache::path;
+pub use error::{Error, Result};
+pub use kernel::{Arch, Image, Kernel, Variant};
+pub use tools::packages;
