@@ -1,7 +1,7 @@
 //! Encoders: what tests and the image writer pack with.
 
+use adler2::adler32_slice as adler;
 use liblzma::stream::{Action, Check, Filters, LzmaOptions, Status, Stream};
-use zlib_rs::adler32::adler32;
 use zstd_safe::{CCtx, CParameter};
 
 use crate::{Codec, Error, Value};
@@ -185,7 +185,7 @@ fn lzo(input: &[u8]) -> Result<Vec<u8>, Error> {
     header.extend([0; 9]);
     let mut packed = b"\x89LZO\0\r\n\x1a\n".to_vec();
     packed.extend(&header);
-    packed.extend(adler32(1, &header).to_be_bytes());
+    packed.extend(adler(&header).to_be_bytes());
     for chunk in input.chunks(LZO_BLOCK) {
         let block = lzokay::compress::compress(chunk).map_err(|_| failed(Codec::Lzo, input))?;
         let block = if block.len() < chunk.len() {
@@ -195,7 +195,7 @@ fn lzo(input: &[u8]) -> Result<Vec<u8>, Error> {
         };
         packed.extend((chunk.len() as u32).to_be_bytes());
         packed.extend((block.len() as u32).to_be_bytes());
-        packed.extend(adler32(1, chunk).to_be_bytes());
+        packed.extend(adler(chunk).to_be_bytes());
         packed.extend(block);
     }
     packed.extend([0; 4]);

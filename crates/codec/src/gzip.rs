@@ -1,7 +1,6 @@
 //! gzip members (RFC 1952).
 
-use zlib_rs::{Inflate, InflateFlush, Status};
-
+use crate::inflate::{Stop, inflate};
 use crate::output::Output;
 use crate::reader::{Reader, corrupt, truncated};
 use crate::{Codec, Error, Limits};
@@ -21,8 +20,6 @@ const TRAILER: usize = 8;
 /// No deflate stream expands more than this: 258 bytes from a length and a distance code of one bit each.
 #[cfg(feature = "native")]
 const MAX_RATIO: u64 = 1032;
-/// RFC 1951: distances reach 32 KiB back.
-const WINDOW_BITS: u8 = 15;
 
 pub(crate) fn decompress(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
     let body = header(input)?;
@@ -32,7 +29,7 @@ pub(crate) fn decompress(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error
     {
         return Ok(result);
     }
-    inflate(input, body, limits)
+    decode(input, body, limits)
 }
 
 /// Checks the member's header; gives the offset of the deflate stream.
@@ -56,7 +53,7 @@ fn header(input: &[u8]) -> Result<usize, Error> {
     }
     if flags & FLAG_HEADER_CRC != 0 {
         let read = input.get(..reader.offset()).unwrap_or_default();
-        let needed = zlib_rs::crc32::crc32(0, read) & 0xffff;
+        let needed = crc32fast::hash(read) & 0xffff;
         let found = reader.u16_le("header crc")?;
         reader.expect("header crc", 2, found.into(), needed.into())?;
     }
@@ -64,48 +61,30 @@ fn header(input: &[u8]) -> Result<usize, Error> {
 }
 
 /// Decodes the deflate stream at `body` and checks what follows it.
-fn inflate(input: &[u8], body: usize, limits: &Limits) -> Result<Vec<u8>, Error> {
+fn decode(input: &[u8], body: usize, limits: &Limits) -> Result<Vec<u8>, Error> {
     let mut output = Output::new(CODEC, limits, 0)?;
-    let mut inflate = Inflate::new(false, WINDOW_BITS);
-    let mut crc = 0;
-    let mut at = body;
-    loop {
-        let rest = input.get(at..).unwrap_or_default();
-        let before = inflate.total_in();
-        let start = output.len();
-        let (written, status) = output.fill(|room| {
-            let before = inflate.total_out();
-            let status = inflate
-                .decompress(rest, room, InflateFlush::NoFlush)
-                .map_err(|_| corrupt(CODEC, "deflate data", at))?;
-            Ok((to_usize(inflate.total_out() - before), status))
-        })?;
-        let read = to_usize(inflate.total_in() - before);
-        at = at.saturating_add(read);
-        crc = zlib_rs::crc32::crc32(crc, output.bytes().get(start..).unwrap_or_default());
-        if status == Status::StreamEnd {
-            break;
+    let stream = input.get(body..).unwrap_or_default();
+    let read = inflate(stream, &mut output).map_err(|(at, stop)| {
+        let at = body.saturating_add(at);
+        match stop {
+            Stop::Input => truncated(CODEC, "deflate data", at),
+            Stop::Fault(field) => corrupt(CODEC, field, at),
+            Stop::Room => output.full(),
+            Stop::Other(error) => error,
         }
-        if read == 0 && written == 0 {
-            return Err(truncated(CODEC, "deflate data", at));
-        }
-    }
-    trailer(input, at, crc, output.len())?;
+    })?;
+    trailer(input, body.saturating_add(read), output.bytes())?;
     Ok(output.finish())
 }
 
 /// Checks CRC-32 and length against what was decoded.
-fn trailer(input: &[u8], at: usize, crc: u32, len: usize) -> Result<(), Error> {
+fn trailer(input: &[u8], at: usize, content: &[u8]) -> Result<(), Error> {
     let mut reader = Reader::new(CODEC, input);
     reader.take("deflate data", at)?;
     let found = reader.u32_le("crc32")?;
-    reader.expect("crc32", 4, found.into(), crc.into())?;
+    reader.expect("crc32", 4, found.into(), crc32fast::hash(content).into())?;
     let found = reader.u32_le("isize")?;
-    reader.expect("isize", 4, found.into(), len as u64 & 0xffff_ffff)
-}
-
-fn to_usize(n: u64) -> usize {
-    usize::try_from(n).unwrap_or(usize::MAX)
+    reader.expect("isize", 4, found.into(), content.len() as u64 & 0xffff_ffff)
 }
 
 /// libdeflate's try: `None` is whatever it did not accept.

@@ -23,11 +23,16 @@
 
 use core::fmt;
 
+// Tests inside share their helpers with those outside.
+#[cfg(all(test, feature = "native"))]
+extern crate self as kpeel_codec;
+
 mod bzip2;
 #[cfg(feature = "encode")]
 mod encode;
 mod error;
 mod gzip;
+mod inflate;
 mod lz4;
 mod lzma;
 mod lzo;
@@ -35,6 +40,8 @@ mod lzo;
 mod native;
 mod output;
 mod reader;
+#[cfg(all(test, feature = "native"))]
+mod tests;
 mod xz;
 mod zstd;
 

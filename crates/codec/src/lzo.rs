@@ -1,6 +1,7 @@
 //! lzop's container of LZO1X blocks. All numbers are big-endian.
 
-use zlib_rs::{adler32::adler32, crc32::crc32};
+use adler2::adler32_slice as adler;
+use crc32fast::hash as crc;
 
 use crate::output::Output;
 use crate::reader::{Reader, corrupt, malformed};
@@ -32,14 +33,6 @@ const MAX_RATIO: u64 = 255;
 const INSTRUCTION: u64 = 512;
 
 type Checksum = fn(&[u8]) -> u32;
-
-fn adler(bytes: &[u8]) -> u32 {
-    adler32(1, bytes)
-}
-
-fn crc(bytes: &[u8]) -> u32 {
-    crc32(0, bytes)
-}
 
 pub(crate) fn decompress(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
     let mut reader = Reader::new(CODEC, input);

@@ -1,6 +1,6 @@
 //! 3: blocks.
 
-use zlib_rs::crc32::crc32;
+use crc32fast::hash as crc32;
 
 use super::check::Check;
 use super::filter::Filter;
@@ -47,7 +47,7 @@ impl Block {
             "block header",
             usize::from(size).saturating_mul(4).saturating_sub(1),
         )?;
-        let sum = crc32(0, reader.since(start));
+        let sum = crc32(reader.since(start));
         let found = reader.u32_le("block header crc32")?;
         reader.expect("block header crc32", 4, found.into(), sum.into())?;
         let mut fields = Reader::within(CODEC, body, start.saturating_add(1));

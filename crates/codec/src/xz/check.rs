@@ -1,7 +1,7 @@
 //! 2.1.1.2: the integrity check of a block's unpacked bytes.
 
+use crc32fast::hash as crc32;
 use sha2::{Digest, Sha256};
-use zlib_rs::crc32::crc32;
 
 use super::{CODEC, unsupported};
 use crate::reader::{Reader, malformed};
@@ -38,7 +38,7 @@ impl Check {
             Check::None => Ok(0),
             Check::Crc32 => {
                 let found = reader.u32_le("block crc32")?;
-                reader.expect("block crc32", 4, found.into(), crc32(0, bytes).into())?;
+                reader.expect("block crc32", 4, found.into(), crc32(bytes).into())?;
                 Ok(4)
             }
             Check::Crc64 => {

@@ -31,8 +31,11 @@ const MAX_BLOCK: u64 = 128 << 10;
 
 pub(crate) fn decompress(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
     let frame = Frame::parse(input, limits)?;
+    // libzstd's fast Huffman loop does not look whether a stream of literals was read to its end or past it, so only
+    // a checksum tells whether it understood the frame.
     #[cfg(feature = "native")]
-    if crate::native::enabled()
+    if frame.checksum.is_some()
+        && crate::native::enabled()
         && let Some(result) = frame.fast(limits)?
     {
         return Ok(result);
@@ -41,7 +44,7 @@ pub(crate) fn decompress(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error
 }
 
 /// A whole frame whose headers are right.
-struct Frame<'a> {
+pub(crate) struct Frame<'a> {
     bytes: &'a [u8],
     /// Where the blocks start.
     blocks: usize,
@@ -55,7 +58,7 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    fn parse(input: &'a [u8], limits: &Limits) -> Result<Self, Error> {
+    pub(crate) fn parse(input: &'a [u8], limits: &Limits) -> Result<Self, Error> {
         let mut reader = Reader::new(CODEC, input);
         reader.magic(&MAGIC)?;
         let descriptor = reader.u8("frame header descriptor")?;
@@ -117,7 +120,7 @@ impl<'a> Frame<'a> {
     }
 
     /// The Rust decoder.
-    fn decode(&self, limits: &Limits) -> Result<Vec<u8>, Error> {
+    pub(crate) fn decode(&self, limits: &Limits) -> Result<Vec<u8>, Error> {
         let mut output = Output::new(CODEC, limits, self.content_size.unwrap_or(0))?;
         let mut reader = Reader::new(CODEC, self.bytes);
         reader.take("frame header", self.blocks)?;
@@ -190,7 +193,7 @@ impl<'a> Frame<'a> {
     ///
     /// The whole frame is decoded in one call into the result, which is the window as well.
     #[cfg(feature = "native")]
-    fn fast(&self, limits: &Limits) -> Result<Option<Vec<u8>>, Error> {
+    pub(crate) fn fast(&self, limits: &Limits) -> Result<Option<Vec<u8>>, Error> {
         let room = self
             .content_size
             .unwrap_or(self.most)

@@ -125,7 +125,7 @@ pub fn branches(len: usize, seed: u64) -> Vec<u8> {
             2 => bytes.extend([a, 0xf0 | b & 7, c, 0xf8 | d & 7]),
             3 => bytes.extend((0x9400_0000 | word & 0x03ff_ffff).to_le_bytes()),
             4 => bytes.extend(
-                (0x9000_0000 | word & 0x6000_ffff | 0x00e0_0000 * (word & 1)).to_le_bytes(),
+                (0x9000_0000 | word & 0x6000_ffff | (0x00e0_0000 * (word & 1))).to_le_bytes(),
             ),
             5 => bytes.extend((0x4800_0001 | word & 0x03ff_fffc).to_be_bytes()),
             6 => bytes.extend((0x4000_0000 | word & 0x003f_ffff).to_be_bytes()),
@@ -152,5 +152,32 @@ pub fn branches(len: usize, seed: u64) -> Vec<u8> {
         }
     }
     bytes.truncate(len);
+    bytes
+}
+
+/// Changes `bytes` in one to four places: flips, overwrites, removes, repeats, or cuts short.
+pub fn mutate(bytes: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for _ in 0..1 + random.below(4) {
+        if bytes.is_empty() {
+            return bytes;
+        }
+        // Headers and tables are at the front; half of the changes go there.
+        let reach = if random.below(2) == 0 {
+            bytes.len().min(64)
+        } else {
+            bytes.len()
+        };
+        let at = random.below(reach);
+        let count = (1 + random.below(8)).min(bytes.len() - at);
+        match random.below(8) {
+            0..=2 => bytes[at] ^= 1 << random.below(8),
+            3 | 4 => bytes[at] = [0, 0xff, 0x7f, 0x80][random.below(4)],
+            5 => bytes[at..at + count].copy_from_slice(&random.bytes(count)),
+            6 if random.below(4) == 0 => bytes.truncate(at),
+            6 => drop(bytes.drain(at..at + count)),
+            _ => bytes.extend_from_within(at..at + count),
+        }
+    }
     bytes
 }
