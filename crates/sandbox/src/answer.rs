@@ -18,6 +18,8 @@ pub(crate) const ENOTSUPP: i32 = 524;
 /// Bytes of host work that count as one unit; see [`Work`].
 pub(crate) const WORK_UNIT: u64 = 64;
 
+/// What any call costs.
+const CALL_UNITS: u64 = 16;
 const MIN_ALLOWANCE: u64 = (3 << 30) / WORK_UNIT;
 
 /// Why a call has no good answer.
@@ -85,9 +87,9 @@ impl Work {
         }
     }
 
-    /// Takes off what `bytes` bytes cost, and one unit for the call.
+    /// Takes off what `bytes` bytes and the call itself cost.
     pub(crate) fn spend(&mut self, bytes: u64) -> Result<()> {
-        let units = (bytes / WORK_UNIT).saturating_add(1);
+        let units = (bytes / WORK_UNIT).saturating_add(CALL_UNITS);
         let asked = self.allowed.saturating_sub(self.left).saturating_add(units);
         self.left = self.left.checked_sub(units).ok_or(Error::bound(
             "work in calls (64-byte units)",
@@ -109,11 +111,11 @@ mod tests {
 
     #[test]
     fn work_ends_at_its_allowance() {
-        let mut work = Work::new(3);
+        let mut work = Work::new(2 * CALL_UNITS + 1);
         assert!(work.spend(WORK_UNIT).is_ok());
         assert_eq!(
             work.spend(WORK_UNIT).unwrap_err(),
-            Error::bound("work in calls (64-byte units)", 4, 3)
+            Error::bound("work in calls (64-byte units)", 34, 33)
         );
         assert!(work.spend(0).is_ok());
     }

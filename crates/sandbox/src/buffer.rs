@@ -1,6 +1,7 @@
 //! Owned, shareable bytes that are charged to a load's meter while they live.
 
 use std::fmt;
+use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -77,6 +78,25 @@ impl Buffer {
             .seal()
             .map_err(|error| system("memfd seal", &error))?;
         Ok(sealed.map_or_else(Self::empty, |data: Sealed| Self::owning(data, charge)))
+    }
+
+    /// Maps a memfd that another process has filled and sealed against writing and shrinking.
+    ///
+    /// # Errors
+    /// `System` for a file without these seals, `Refused` over the bound or the memory limit.
+    pub fn from_sealed(
+        file: &File,
+        bound: &'static str,
+        allowed: u64,
+        meter: &Arc<Meter>,
+    ) -> Result<Self> {
+        let sealed = Sealed::map(file).map_err(|error| system("memfd map", &error))?;
+        let Some(sealed) = sealed else {
+            return Ok(Self::empty());
+        };
+        let len = sealed.as_ref().len() as u64;
+        Limits::check(bound, len, allowed)?;
+        Ok(Self::owning(sealed, Charge::new(meter, len)?))
     }
 
     /// Takes bytes that are in memory already.

@@ -40,9 +40,11 @@ mod parser;
 mod printk;
 mod recognise;
 mod text;
+mod whole;
 
 pub use buffer::Buffer;
 pub use describe::{CarrierInfo, MapInfo, ProgramInfo, describe};
 pub use event::{Caller, Event, Warning};
 pub use host::{Armed, Sandbox};
 pub use recognise::Machine;
+pub use whole::unpack_whole;

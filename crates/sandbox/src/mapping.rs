@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 /// Bytes that nobody can change any more: a private, read-only mapping of a sealed memfd.
@@ -22,7 +22,6 @@ pub(crate) struct Sealed {
 /// A memfd that is still being filled.
 pub(crate) struct Filling {
     file: File,
-    len: usize,
 }
 
 // SAFETY: the mapping is read-only for everybody and owned by this value alone.
@@ -36,38 +35,47 @@ impl Filling {
         let fd: OwnedFd = memfd_create(c"kpeel", flags)?;
         Ok(Self {
             file: File::from(fd),
-            len: 0,
         })
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.len = self.len.saturating_add(bytes.len());
-        Ok(())
+        self.file.write_all(bytes)
     }
 
     /// Seals and maps what was written; `None` for nothing, which cannot be mapped.
     pub(crate) fn seal(self) -> io::Result<Option<Sealed>> {
-        let Some(len) = NonZeroUsize::new(self.len) else {
-            return Ok(None);
-        };
         let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         fcntl_add_seals(&self.file, seals)?;
+        Sealed::map(&self.file)
+    }
+}
+
+impl Sealed {
+    /// Maps a memfd that somebody else has filled and sealed; `None` for an empty one.
+    pub(crate) fn map(file: &File) -> io::Result<Option<Self>> {
+        let needed = SealFlags::WRITE | SealFlags::SHRINK;
+        if !fcntl_get_seals(file)?.contains(needed) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let len = usize::try_from(fstat(file)?.st_size).unwrap_or(0);
+        let Some(len) = NonZeroUsize::new(len) else {
+            return Ok(None);
+        };
         // SAFETY: a fresh mapping at an address the system chooses disturbs no other memory. The
-        // seals taken above hold: the file keeps `len` bytes and nobody can write to it, so the
-        // memory never changes and never raises SIGBUS.
+        // seals checked above cannot be taken off again: the file keeps `len` bytes and nobody
+        // can write to it, so the memory never changes and never raises SIGBUS.
         let start = unsafe {
             mmap(
                 std::ptr::null_mut(),
                 len.get(),
                 ProtFlags::READ,
                 MapFlags::PRIVATE,
-                self.file.as_fd(),
+                file.as_fd(),
                 0,
             )?
         };
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Some(Sealed { start, len }))
+        Ok(Some(Self { start, len }))
     }
 }
 

@@ -72,6 +72,12 @@ impl Btf {
         }
     }
 
+    /// The bytes that were read.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Every type but `void`, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Type<'_>> {
         (1..=self.records.len() as u32).filter_map(|id| self.get(id))

@@ -6,6 +6,8 @@
 mod matching;
 mod patch;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use crate::btf::{Btf, Kind};
@@ -164,23 +166,4 @@ pub(crate) fn essential(name: &[u8]) -> &[u8] {
 
 fn alike(one: Kind, other: Kind) -> bool {
     one == other || (one.is_enum() && other.is_enum())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flavours_are_no_part_of_a_name() {
-        for (name, expected) in [
-            ("kexec_context", "kexec_context"),
-            ("kexec_context___v4", "kexec_context"),
-            ("a___b___c", "a___b"),
-            ("___a", "___a"),
-            ("a____b", "a____b"),
-            ("a___", "a___"),
-        ] {
-            assert_eq!(essential(name.as_bytes()), expected.as_bytes(), "{name}");
-        }
-    }
 }

@@ -8,7 +8,10 @@ mod attr;
 mod commands;
 mod fd;
 mod program;
+#[cfg(test)]
+mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kpeel_abi::{Helper, LOADER_HELPERS};
@@ -58,8 +61,8 @@ pub(super) struct Loader<'l, 'e, 't> {
     env: &'l mut Env<'e, 't>,
     fds: Descriptors,
     maps: Maps,
-    /// The last command or call that was refused.
-    denied: Option<(i32, Error)>,
+    /// The last refusal with each errno.
+    denied: BTreeMap<i32, Error>,
 }
 
 /// Where the loader's own data stand.
@@ -107,7 +110,7 @@ pub(crate) fn load(
         env,
         fds,
         maps,
-        denied: None,
+        denied: BTreeMap::new(),
     };
     let before = budget.left();
     let result = run(&program, &[context], &mut memory, &mut loader, budget);
@@ -138,15 +141,16 @@ impl Loader<'_, '_, '_> {
         if status >= 0 {
             return Ok(());
         }
-        match self.denied {
-            Some((errno, error)) if status.checked_neg() == Some(errno) => Err(error),
-            _ => Err(Error::value(
-                Class::Malformed,
-                "loader program's result",
-                i64::from(status) as u64,
-                Needed::Words("0 or more: it gave up for a reason of its own"),
-            )),
-        }
+        // What was refused with this very number is why the loader gave up.
+        let reason = status
+            .checked_neg()
+            .and_then(|errno| self.denied.get(&errno));
+        Err(reason.copied().unwrap_or(Error::value(
+            Class::Malformed,
+            "loader program's result",
+            i64::from(status) as u64,
+            Needed::Words("0 or more: it gave up for a reason of its own"),
+        )))
     }
 
     /// Looks which programs there are and lets everything else go.
@@ -191,7 +195,7 @@ impl Loader<'_, '_, '_> {
             Ok(value) => Ok(value),
             Err(Stop::Abort(error)) => Err(error),
             Err(Stop::Deny(errno, error)) => {
-                self.denied = Some((errno, error));
+                self.denied.insert(errno, error);
                 self.env.trace.tell(|depth| Event::Refusal { depth, error });
                 Ok(negative(errno))
             }

@@ -1,6 +1,9 @@
 //! What the tests share: running the pipeline on bytes.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use std::path::Path;
+use std::process::Command;
+
 use kpeel_envelope::error::Error;
 use kpeel_envelope::limits::Limits;
 use kpeel_envelope::pipeline::{Parser, Request, unfold};
@@ -100,4 +103,71 @@ pub fn zboot_image(codec: Codec, kernel: &[u8]) -> Vec<u8> {
 /// The carrier of a bundled parser.
 pub fn bundled(name: &str) -> &'static [u8] {
     kpeel_parsers::by_name(name).unwrap().carrier
+}
+
+/// Debian's package clang-22.
+const CLANG: &str = "clang-22";
+
+/// Compiles a fixture and makes a carrier of it as the series' Makefile does.
+pub fn c_carrier(name: &str) -> Vec<u8> {
+    let scratch = Scratch::new().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{name}.bpf.c"));
+    let object = scratch.join("parser.o");
+    let flags = [
+        "-target", "bpf", "-mcpu=v3", "-g", "-O2", "-Wall", "-Werror", "-c", "-o",
+    ];
+    run(Command::new(CLANG).args(flags).arg(&object).arg(source));
+    let skeleton = ["gen", "skeleton", "-L"];
+    let header = run(Command::new("bpftool")
+        .args(skeleton)
+        .arg(&object)
+        .args(["name", "parser"]));
+    let header = String::from_utf8(header).unwrap();
+    // bpftool 7.1 leaves its two strings without names.
+    let text = format!(
+        "const char opts_data[] = {};\nconst char opts_insn[] = {};\n",
+        literal(&header, "opts.data = (void *)"),
+        literal(&header, "opts.insns = (void *)"),
+    );
+    let names = scratch.write("carrier.c", text.as_bytes()).unwrap();
+    let carrier = scratch.join("carrier.o");
+    run(Command::new(CLANG)
+        .args(["-c", "-o"])
+        .arg(&carrier)
+        .arg(names));
+    std::fs::read(carrier).unwrap()
+}
+
+/// The string literal behind `start`.
+fn literal<'h>(header: &'h str, start: &str) -> &'h str {
+    let (_, rest) = header
+        .split_once(start)
+        .unwrap_or_else(|| panic!("no {start} in the header"));
+    rest.split_once(';').unwrap().0
+}
+
+fn run(command: &mut Command) -> Vec<u8> {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output.stdout
+}
+
+/// A trace as text.
+pub fn told(events: &[Event]) -> String {
+    events.iter().map(|event| format!("{event}\n")).collect()
+}
+
+/// The lines that programs printed.
+pub fn printed(events: &[Event]) -> Vec<String> {
+    let text = |event: &Event| match event {
+        Event::Print { text, .. } => Some(text.clone()),
+        _ => None,
+    };
+    events.iter().filter_map(text).collect()
 }
