@@ -15,6 +15,8 @@ pub enum Item {
     LinuxAmd64V61,
     /// arm64 Linux 6.12 for clouds, signed: a plain `Image` with EFI stub.
     LinuxArm64,
+    /// arm64 Linux 6.1 for clouds, signed: a plain `Image` with EFI stub.
+    LinuxArm64V61,
     /// riscv64 Linux 6.12: a plain `Image` with EFI stub, unsigned.
     LinuxRiscv64,
     /// loong64 Linux 7.2: the one real zboot image in Debian.
@@ -44,6 +46,8 @@ pub enum Item {
     SystemdBootAmd64,
     /// A directory: ukify and the Python modules it needs.
     Ukify,
+    /// A directory: kdump-tools, and the arm64 busybox that its shell script needs where nothing else is.
+    KdumpTools,
     /// Debian's Linux 6.12 source, Debian's patches applied: a `.tar.xz` with one directory at its top.
     LinuxSource612,
 }
@@ -55,6 +59,7 @@ impl Item {
         Self::LinuxAmd64Unsigned,
         Self::LinuxAmd64V61,
         Self::LinuxArm64,
+        Self::LinuxArm64V61,
         Self::LinuxRiscv64,
         Self::LinuxLoong64,
         Self::StubAmd64V252,
@@ -69,6 +74,7 @@ impl Item {
         Self::RefindAmd64,
         Self::SystemdBootAmd64,
         Self::Ukify,
+        Self::KdumpTools,
         Self::LinuxSource612,
     ];
 
@@ -88,6 +94,7 @@ impl Item {
             Self::LinuxAmd64Unsigned => "linux-amd64-unsigned",
             Self::LinuxAmd64V61 => "linux-amd64-6.1",
             Self::LinuxArm64 => "linux-arm64",
+            Self::LinuxArm64V61 => "linux-arm64-6.1",
             Self::LinuxRiscv64 => "linux-riscv64",
             Self::LinuxLoong64 => "linux-loong64",
             Self::StubAmd64V252 => "stub-amd64-252",
@@ -102,6 +109,7 @@ impl Item {
             Self::RefindAmd64 => "refind-amd64",
             Self::SystemdBootAmd64 => "systemd-boot-amd64",
             Self::Ukify => "ukify",
+            Self::KdumpTools => "kdump-tools",
             Self::LinuxSource612 => "linux-source-6.12",
         }
     }
@@ -129,6 +137,11 @@ impl Item {
                 &["bookworm-security", "bookworm"],
             ),
             Self::LinuxArm64 => kernel("linux-image-6.12.*-cloud-arm64", "arm64", TRIXIE),
+            Self::LinuxArm64V61 => kernel(
+                "linux-image-6.1.0-*-cloud-arm64",
+                "arm64",
+                &["bookworm-security", "bookworm"],
+            ),
             Self::LinuxRiscv64 => kernel("linux-image-6.12.*-riscv64", "riscv64", TRIXIE),
             Self::LinuxLoong64 => {
                 let path = "usr/lib/modules/*/vmlinuz";
@@ -185,6 +198,13 @@ impl Item {
                     Package::first("systemd-ukify", "amd64", TRIXIE).takes(&["./usr/bin/ukify"]),
                     Package::first("python3-pefile", "amd64", TRIXIE)
                         .takes(&["./usr/lib/python3/dist-packages/*"]),
+                ],
+                file: None,
+            },
+            Self::KdumpTools => Recipe {
+                packages: vec![
+                    Package::first("kdump-tools", "arm64", TRIXIE).takes(&["./usr/*", "./etc/*"]),
+                    Package::first("busybox-static", "arm64", TRIXIE).takes(&["./usr/bin/busybox"]),
                 ],
                 file: None,
             },
