@@ -1,6 +1,7 @@
 //! The words of a job.
 //!
-//! One step per line; words are parted by blanks; `#` begins a comment line.
+//! One step per line; words are parted by blanks; `#` begins a comment line. An ARGUMENT that holds
+//! blanks stands between double quotes.
 //!
 //! | step | succeeds if |
 //! |---|---|
@@ -8,8 +9,10 @@
 //! | `module PATH` | the kernel takes the module |
 //! | `run PROGRAM ARGUMENT...` | the program exits with 0 |
 //! | `refuse CODE PROGRAM ARGUMENT...` | the program exits with exactly this code |
+//! | `says PATH CODE PROGRAM ARGUMENT...` | as `refuse`, and its standard error is the file's text, but for blanks around both |
 //! | `cmdline WORD` | the kernel's command line has this word |
 //! | `same PATH PATH` | both files have the same bytes |
+//! | `elf PATH` | the file begins as ELF files do |
 //! | `text PATH TEXT` | the file holds this text, but for blanks around it |
 //! | `write PATH TEXT` | the text, as one line, can be written into the file |
 //! | `kexec KERNEL INITRD TEXT` | the kernel, with TEXT for its command line, takes over; no later step is taken |
@@ -28,12 +31,14 @@ pub(crate) struct Job {
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Step {
     Cmdline(String),
+    Elf(String),
     Fail(String),
     Kexec(String, String, String),
     Module(String),
     Refuse(i32, Vec<String>),
     Run(Vec<String>),
     Same(String, String),
+    Says(String, i32, Vec<String>),
     Text(String, String),
     Write(String, String),
 }
@@ -69,6 +74,7 @@ impl Step {
         };
         match verb {
             "cmdline" => Some(Self::Cmdline(word()?)),
+            "elf" => Some(Self::Elf(word()?)),
             "fail" => Some(Self::Fail(rest.to_owned())),
             "kexec" => {
                 let (kernel, rest) = split(rest);
@@ -85,6 +91,15 @@ impl Step {
             "same" => pair()
                 .filter(|(_, second)| is_word(second))
                 .map(|(first, second)| Self::Same(first, second)),
+            "says" => {
+                let (path, rest) = split(rest);
+                let (code, command) = split(rest);
+                Some(Self::Says(
+                    path.to_owned(),
+                    code.parse().ok()?,
+                    words(command)?,
+                ))
+            }
             "text" => pair().map(|(path, text)| Self::Text(path, text)),
             "write" => pair().map(|(path, text)| Self::Write(path, text)),
             _ => None,
@@ -96,12 +111,14 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cmdline(word) => write!(f, "cmdline {word}"),
+            Self::Elf(path) => write!(f, "elf {path}"),
             Self::Fail(text) => write!(f, "fail {text}"),
             Self::Kexec(kernel, initrd, text) => write!(f, "kexec {kernel} {initrd} {text}"),
             Self::Module(path) => write!(f, "module {path}"),
-            Self::Refuse(code, command) => write!(f, "refuse {code} {}", command.join(" ")),
-            Self::Run(command) => write!(f, "run {}", command.join(" ")),
+            Self::Refuse(code, command) => write!(f, "refuse {code} {}", line(command)),
+            Self::Run(command) => write!(f, "run {}", line(command)),
             Self::Same(first, second) => write!(f, "same {first} {second}"),
+            Self::Says(path, code, command) => write!(f, "says {path} {code} {}", line(command)),
             Self::Text(path, text) => write!(f, "text {path} {text}"),
             Self::Write(path, text) => write!(f, "write {path} {text}"),
         }
@@ -118,9 +135,32 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && !text.contains(char::is_whitespace)
 }
 
+/// Words at blanks outside of double quotes, which are dropped; `None` for none, or an open quote.
 fn words(text: &str) -> Option<Vec<String>> {
-    let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-    (!words.is_empty()).then_some(words)
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quoted = false;
+    for letter in text.chars() {
+        if letter == '"' {
+            quoted = !quoted;
+            word.get_or_insert_default();
+        } else if letter.is_whitespace() && !quoted {
+            words.extend(word.take());
+        } else {
+            word.get_or_insert_default().push(letter);
+        }
+    }
+    words.extend(word);
+    (!words.is_empty() && !quoted).then_some(words)
+}
+
+/// The inverse of [`words`].
+fn line(words: &[String]) -> String {
+    let quote = |word: &String| match is_word(word) {
+        true => word.clone(),
+        false => format!("\"{word}\""),
+    };
+    words.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -133,6 +173,8 @@ mod tests {
             "module /stubs.ko",
             "run /bin/kpeel inspect /image",
             "refuse 4 /bin/kpeel load /image",
+            "says /message 4 /bin/kpeel load \"/an image\" --append \"a b\" \"\"",
+            "elf /proc/vmcore",
             "cmdline marker=1",
             "same /a /b",
             "text /proc/sys/kernel/ostype Linux",
@@ -166,6 +208,9 @@ mod tests {
             "refuse /bin/false",
             "refuse 1",
             "kexec /vmlinuz /initrd",
+            "run /bin/kpeel \"open",
+            "says /message /bin/kpeel",
+            "elf",
             "same /a",
             "same /a /b /c",
             "write /a",
