@@ -30,6 +30,7 @@ mod terminal;
 mod text;
 mod tree;
 
+use std::panic::UnwindSafe;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -65,9 +66,7 @@ Messages name what is wrong, what was found there and what was needed.";
 /// Runs the command on the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    // A panic is a bug of ours: it has an exit code of its own, and no half-written output, since
-    // unwinding removes temporary files.
-    let caught = std::panic::catch_unwind(|| match Cli::try_parse() {
+    guarded(|| match Cli::try_parse() {
         Ok(cli) => run(&cli.command),
         Err(error) => {
             // Help and version go to standard output and are no error.
@@ -78,14 +77,20 @@ pub fn main() -> ExitCode {
                 Exit::Done
             }
         }
-    });
-    caught.unwrap_or(Exit::Bug).into()
+    })
+    .into()
 }
 
 /// The command's arguments, for manual pages and shell completions.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()
+}
+
+/// A panic is a bug of ours: it has an exit code of its own, and leaves nothing half-written, since
+/// unwinding removes temporary files.
+fn guarded(work: impl FnOnce() -> Exit + UnwindSafe) -> Exit {
+    std::panic::catch_unwind(work).unwrap_or(Exit::Bug)
 }
 
 fn run(command: &Command) -> Exit {
@@ -103,8 +108,16 @@ fn run(command: &Command) -> Exit {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_as_a_bug() {
+        assert_eq!(guarded(|| panic!("on purpose, in a test")), Exit::Bug);
+        assert_eq!(guarded(|| Exit::Done), Exit::Done);
+    }
+
     #[test]
     fn arguments_are_sound() {
-        super::command().debug_assert();
+        command().debug_assert();
     }
 }

@@ -5,6 +5,7 @@ use kpeel_envelope::carrier as envelope;
 use kpeel_envelope::certificate::CERT_TYPE_PKCS_SIGNED_DATA;
 use kpeel_envelope::pe::Pe;
 use kpeel_formats::{uki, word, zboot};
+use kpeel_sandbox::Machine;
 
 use crate::report::{Carrier, Certificate, Headers, Parser, Profile, Section, Signature, Zboot};
 use crate::text::{escape, sha256};
@@ -147,6 +148,8 @@ pub(crate) fn format(pe: &Pe<'_>) -> &'static str {
     let linux = uki::Kind::Linux.word();
     if zboot(pe.bytes()).is_some() {
         "zboot"
+    } else if Machine::of_kernel(pe.bytes()).is_some() {
+        "kernel"
     } else if pe.sections().any(|section| word(section.name()) == linux) {
         "uki"
     } else {

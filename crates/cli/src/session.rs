@@ -10,6 +10,7 @@ use crate::failure::{Cause, Failure, Result};
 use crate::input::{self, Kind};
 use crate::report::Warning;
 use crate::terminal::{self, Terminal};
+use crate::text;
 
 /// initrds stand at multiples of this, as the kernel's unpacker wants it.
 const INITRD_ALIGNMENT: usize = 4;
@@ -76,6 +77,11 @@ impl Session {
     /// What parsers warned of.
     pub(crate) fn warnings(&self) -> Vec<Warning> {
         self.sandbox.warnings().iter().map(Warning::new).collect()
+    }
+
+    /// What a failed program or codec said in full, where the error alone says less.
+    pub(crate) fn details(&self) -> Option<String> {
+        self.sandbox.details().map(text::shown_line)
     }
 
     /// Instructions executed so far.

@@ -40,6 +40,11 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
     }
 }
 
+/// As [`shown`], of text.
+pub(crate) fn shown_line(text: &str) -> String {
+    shown(text.as_bytes())
+}
+
 /// Untrusted text, whole, safe for a terminal.
 pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut text = String::new();

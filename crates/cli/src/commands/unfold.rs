@@ -131,7 +131,15 @@ impl Unfold {
             ));
         }
         let path = self.image.display().to_string();
-        let unfolded = unfolded.map_err(|error| Failure::envelope(path.clone(), error))?;
+        let unfolded = match unfolded {
+            Ok(unfolded) => unfolded,
+            Err(error) => {
+                if let Some(details) = session.details() {
+                    terminal.note(&format!("kpeel: {path}: {details}"));
+                }
+                return Err(Failure::envelope(path, error));
+            }
+        };
         let Provenance {
             opened,
             initrd,
