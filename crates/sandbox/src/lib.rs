@@ -7,19 +7,14 @@
 //!
 //! Nothing a carrier holds is trusted: every access is checked, instructions, memory and the work done on a
 //! program's behalf are bounded, and nothing depends on the machine, the time or the environment.
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 #![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
         clippy::expect_used,
+        clippy::indexing_slicing,
         clippy::panic,
-        clippy::indexing_slicing
+        clippy::unwrap_used
     )
 )]
 

@@ -5,6 +5,7 @@ mod common;
 use common::{Load, bundled, c_carrier, printed, told, zboot_image};
 use kpeel_envelope::carrier::Carrier;
 use kpeel_envelope::error::Class;
+use kpeel_image::AttachOptions;
 use kpeel_images::make::{Codec, Machine, tiny_kernel};
 use kpeel_sandbox::{Caller, Event, describe};
 
@@ -22,6 +23,23 @@ fn the_c_carrier_and_the_rust_one_give_the_same_bytes() {
         assert_eq!(by_c.leaked, 0);
         let image_line = format!("image of {} bytes, kdump 0", image.len());
         assert_eq!(printed(&events), [image_line, "opened 1".to_owned()]);
+    }
+}
+
+#[test]
+fn the_c_carrier_opens_the_real_zboot_image() {
+    let path = kpeel_images::fetch(kpeel_images::Item::LinuxLoong64).unwrap();
+    let expected = kpeel_images::oracle::expected_zboot_payload(&path).unwrap();
+    let image = std::fs::read(path).unwrap();
+    for carrier in [&*c_carrier("series_zboot"), bundled("zboot")] {
+        let image = kpeel_image::attach(&image, carrier, AttachOptions::default()).unwrap();
+        let outcome = Load {
+            carrier: None,
+            ..Load::new(&image, &[])
+        }
+        .run()
+        .unwrap();
+        assert!(outcome.kernel == expected);
     }
 }
 
@@ -49,7 +67,7 @@ fn describes_the_c_carrier() {
     let ring = info.maps.iter().find(|map| map.kind == "ringbuf").unwrap();
     assert_eq!(
         (ring.name.as_str(), ring.max_entries),
-        ("ringbuf_1", 16 << 20)
+        ("ringbuf_1", 64 << 20)
     );
     assert!(
         info.maps.iter().any(|map| map.name.ends_with("rodata")),

@@ -22,7 +22,9 @@ struct Random {
 
 impl Random {
     fn new(seed: u64) -> Self {
-        Self { state: noise(ROUNDS * 400, seed) }
+        Self {
+            state: noise(ROUNDS * 400, seed),
+        }
     }
 
     fn next(&mut self) -> usize {
@@ -62,7 +64,11 @@ fn damage(bytes: &mut [u8], spans: &[std::ops::Range<usize>], random: &mut Rando
 fn rounds(carrier: &[u8], seed: u64) -> (usize, usize) {
     let kernel = tiny_kernel(Machine::Arm64, 8 << 10);
     let image = zboot_image(Codec::Gzip, &kernel);
-    let limits = Limits { memory: 64 << 20, instructions: 100_000, ..Limits::default() };
+    let limits = Limits {
+        memory: 64 << 20,
+        instructions: 100_000,
+        ..Limits::default()
+    };
     let spans = spans(carrier);
     let mut random = Random::new(seed);
     let mut good = 0;
@@ -84,7 +90,10 @@ fn rounds(carrier: &[u8], seed: u64) -> (usize, usize) {
         let ran = |event: &kpeel_sandbox::Event| {
             matches!(
                 event,
-                kpeel_sandbox::Event::End { caller: kpeel_sandbox::Caller::Parser, .. }
+                kpeel_sandbox::Event::End {
+                    caller: kpeel_sandbox::Caller::Parser,
+                    ..
+                }
             )
         };
         loaded += usize::from(events.iter().any(ran));
@@ -123,7 +132,10 @@ fn a_failed_load_gives_all_its_memory_back() {
         damage(&mut bytes, &spans, &mut random);
         let mut sandbox = Sandbox::new(Limits::default());
         let meter = sandbox.charge_to().clone();
-        let parser = kpeel_envelope::pipeline::Parser { name: "damaged", carrier: &bytes };
+        let parser = kpeel_envelope::pipeline::Parser {
+            name: "damaged",
+            carrier: &bytes,
+        };
         let request = kpeel_envelope::pipeline::Request {
             image: Buffer::from_file(&*image, &meter).unwrap(),
             initrd: None,

@@ -323,7 +323,7 @@ pub(super) fn records(bytes: &[u8], section: Range<usize>) -> Result<Vec<u32>, B
     let mut records = Vec::new();
     let mut at = section.start;
     while at < section.end {
-        let id = records.len() as u32 + 1;
+        let id = (records.len() as u32).saturating_add(1);
         let whole = bytes
             .get(at..section.end)
             .and_then(|rest| Type::read(id, rest));
@@ -350,13 +350,13 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u32; N]> {
-    bytes.chunks_exact(N * 4).map(record)
+    bytes.chunks_exact(N.saturating_mul(4)).map(record)
 }
 
 /// Entry `index` of a table, without a walk to it.
 fn entry<const N: usize>(table: &[u8], index: u32) -> Option<[u32; N]> {
-    let start = (index as usize).checked_mul(N * 4)?;
-    Some(record(table.get(start..)?.get(..N * 4)?))
+    let start = (index as usize).checked_mul(N.saturating_mul(4))?;
+    Some(record(table.get(start..)?.get(..N.saturating_mul(4))?))
 }
 
 fn record<const N: usize>(bytes: &[u8]) -> [u32; N] {

@@ -149,7 +149,7 @@ impl<'a> Spec<'a> {
         if self.depth >= MAX_LEN {
             return Err(Bad("its path is longer than 64"));
         }
-        self.depth += 1;
+        self.depth = self.depth.saturating_add(1);
         Ok(())
     }
 

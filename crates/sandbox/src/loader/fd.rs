@@ -27,7 +27,7 @@ pub(super) struct Descriptors {
 impl Descriptors {
     /// Whether one more can be opened; asked before something is made for it.
     pub(super) fn check(&self) -> Answer<()> {
-        let (asked, allowed) = (self.open.len() + 1, MAX_OPEN);
+        let (asked, allowed) = (self.open.len().saturating_add(1), MAX_OPEN);
         if asked > allowed {
             return Err(Stop::bound(
                 EMFILE,

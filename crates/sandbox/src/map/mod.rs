@@ -82,7 +82,8 @@ impl Maps {
             attributes.map_type.into(),
             "ARRAY (2) or RINGBUF (27)",
         ))?;
-        let (found, allowed) = (self.maps.len() as u64 + 1, MAX_LOADER_MAPS as u64);
+        let id = self.maps.len();
+        let (found, allowed) = ((id as u64).saturating_add(1), MAX_LOADER_MAPS as u64);
         if found > allowed {
             return Err(Stop::bound(EPERM, "maps of a loader", found, allowed));
         }
@@ -110,7 +111,7 @@ impl Maps {
         };
         map.guard(memory, Access::ReadOnly);
         self.maps.push(Some(map));
-        Ok(self.maps.len() - 1)
+        Ok(id)
     }
 
     pub(crate) fn get(&self, id: usize) -> Option<&Map> {

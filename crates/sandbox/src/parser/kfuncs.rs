@@ -22,6 +22,9 @@ use crate::text;
 
 /// Decompressing costs this many times a copy of its output.
 const CODEC_WORK: u64 = 4;
+/// Longest strings with their NUL.
+const NAME_SIZE: u64 = MAX_NAME as u64 + 1;
+const FIELD_SIZE: u64 = MAX_FIELD as u64 + 1;
 
 impl Parser<'_, '_, '_> {
     /// Calls the kfunc at an index of [`KFUNCS`].
@@ -63,7 +66,7 @@ impl Parser<'_, '_, '_> {
                 Error::reason(class, "bpf_copy_to_kernel", reason),
             ));
         }
-        let name = text::read(memory, name, MAX_NAME as u64 + 1);
+        let name = text::read(memory, name, NAME_SIZE);
         let name = name.ok_or(Stop::unreadable("resource name"))?;
         *shown = format!("{}, {buf:#x}, {}", text::quoted(&name.bytes), size as i32);
         let entry = kpeel_abi::resource(&name.bytes).filter(|_| name.ended).ok_or(Stop::wrong(
@@ -122,7 +125,10 @@ impl Parser<'_, '_, '_> {
         let [buf, size, ..] = args;
         *shown = format!("{buf:#x}, {}", size as i32);
         let (place, size) = self.buffer(memory, buf, size)?;
-        let (asked, allowed) = (self.results.len() as u64 + 1, MAX_RESULTS as u64);
+        let (asked, allowed) = (
+            self.results.len().saturating_add(1) as u64,
+            MAX_RESULTS as u64,
+        );
         if asked > allowed {
             return Err(Stop::bound(
                 E2BIG,
@@ -221,7 +227,7 @@ impl Parser<'_, '_, '_> {
     fn verdict(&mut self, memory: &mut Memory, args: [u64; 5], shown: &mut String) -> Answer<u64> {
         let [code, field, found, needed, _] = args;
         let code = code as u32;
-        let text = text::read(memory, field, MAX_FIELD as u64 + 1);
+        let text = text::read(memory, field, FIELD_SIZE);
         let text = text.ok_or(Stop::unreadable("verdict field"))?;
         *shown = format!(
             "{code}, {}, {found:#x}, {needed:#x}",
