@@ -99,6 +99,9 @@ impl Bytes {
     pub fn read_head<T: Plain>(&self, buffer: &mut T) -> Option<()> {
         let room = const { size_of::<T>() as u64 };
         let len = if self.len < room { self.len } else { room };
+        if len == 0 {
+            return Some(());
+        }
         // SAFETY: `len` is at most the buffer's size.
         let status = unsafe { kfunc::read((&raw mut *buffer).cast(), len as u32, self.at) };
         (status == 0).then_some(())

@@ -5,12 +5,11 @@ use kpeel_parser_kit::{Bytes, Name, unsupported};
 
 /// The profile that `@N ` at the start of the caller's command line selects; 0 without one.
 #[inline(always)]
-pub fn selected(line: Bytes) -> u64 {
+pub fn selected(line: Bytes) -> Option<u64> {
     let mut head = [0_u8; uki::SELECTOR_MAX];
-    if line.is_empty() || line.read_head(&mut head).is_none() {
-        return 0;
-    }
-    uki::Selector::parse(&head).map_or(0, |selector| selector.profile)
+    line.read_head(&mut head)?;
+    let selector = uki::Selector::parse(&head);
+    Some(selector.map_or(0, |selector| selector.profile))
 }
 
 /// `.cmdline` up to its first NUL. Blanks at its end are the host's to cut.

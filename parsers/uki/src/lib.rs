@@ -28,7 +28,7 @@ fn open(context: Context) -> Option<()> {
         return unsupported(Name::new(c"NumberOfSections"), headers.count, needed);
     }
     let [zero, elsewhere, duplicate] = unknown_zeros(image)?;
-    let profile = cmdline::selected(context.cmdline()).wrapping_add(zero);
+    let profile = zero.wrapping_add(cmdline::selected(context.cmdline())?);
     let mut effective = [0; uki::SLOTS];
     let mut found = Found {
         kinds: zero,
