@@ -1,0 +1,123 @@
+//! The table of rows.
+
+mod crash;
+mod hops;
+mod load;
+mod personality;
+mod refusals;
+
+use kpeel_vm::Arch::{Aarch64, X86_64};
+
+use crate::row::Row;
+use crate::shop::Which;
+
+/// Every row, in the order they run: the slow ones first, so that two at a time end together.
+#[must_use]
+pub fn all() -> Vec<Row> {
+    [hops::rows(), x86_64(), aarch64(), personality::rows()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn x86_64() -> Vec<Row> {
+    const FIRST: Which = Which::Stock;
+    let row = |name, claim, guest| Row::new(name, X86_64, claim, guest);
+    vec![
+        row("x86_64-bzimage", "a plain bzImage", |shop, row| {
+            load::plain(shop, row, FIRST, Which::Older, Vec::clone)
+        }),
+        row("x86_64-uki", "a UKI, by the bundled parser", |shop, row| {
+            load::uki(shop, row, FIRST, Which::Older, None)
+        }),
+        row(
+            "x86_64-uki-bpf",
+            "a UKI, by the parser in its .bpf",
+            |shop, row| load::uki(shop, row, FIRST, Which::Older, Some("uki")),
+        ),
+        row("x86_64-uki-profile", "profile 1 of a UKI", |shop, row| {
+            load::profile(shop, row, FIRST, Which::Older)
+        }),
+        row(
+            "x86_64-signed",
+            "lockdown: an unsigned kernel is refused, a signed one starts",
+            refusals::lockdown_x86_64,
+        ),
+        row(
+            "x86_64-crash",
+            "a panic boots the crash kernel out of a UKI",
+            |shop, row| crash::uki(shop, row, FIRST, Which::Older),
+        ),
+        row("x86_64-refusals", refusals::CLAIM, refusals::unlocked),
+    ]
+}
+
+fn aarch64() -> Vec<Row> {
+    const FIRST: Which = Which::Stock;
+    const FILE: Which = Which::Built;
+    let row = |name, claim, guest| Row::new(name, Aarch64, claim, guest);
+    vec![
+        row(
+            "aarch64-image",
+            "a plain Image, by kexec_load",
+            |shop, row| load::plain(shop, row, FIRST, Which::Older, Vec::clone),
+        ),
+        row(
+            "aarch64-gzip",
+            "a gzip'ed Image, by kexec_load",
+            |shop, row| load::gzip(shop, row, FIRST, Which::Older),
+        ),
+        row("aarch64-uki", "a UKI, by kexec_load", |shop, row| {
+            load::uki(shop, row, FIRST, Which::Older, None)
+        }),
+        row(
+            "aarch64-uki-zboot",
+            "a zboot kernel inside a UKI, by kexec_load",
+            |shop, row| load::uki(shop, row, FIRST, Which::BuiltZboot, None),
+        ),
+        row(
+            "aarch64-crash",
+            "a panic boots the crash kernel, placed by us",
+            |shop, row| crash::uki(shop, row, FIRST, Which::Older),
+        ),
+        row(
+            "aarch64-file-image",
+            "a plain Image, by kexec_file_load",
+            |shop, row| load::plain(shop, row, FILE, Which::Older, Vec::clone),
+        ),
+        row(
+            "aarch64-file-gzip",
+            "a gzip'ed Image, by kexec_file_load",
+            |shop, row| load::gzip(shop, row, FILE, Which::Older),
+        ),
+        row(
+            "aarch64-file-uki",
+            "a UKI, by kexec_file_load",
+            |shop, row| load::uki(shop, row, FILE, Which::Older, None),
+        ),
+        row(
+            "aarch64-file-uki-zboot",
+            "a zboot kernel inside a UKI, each with its .bpf, by kexec_file_load",
+            |shop, row| load::nested_bpf(shop, row, FILE),
+        ),
+        row("aarch64-refusals", refusals::CLAIM, refusals::unlocked),
+        row(
+            "aarch64-lockdown",
+            "lockdown: kexec_load is refused",
+            refusals::lockdown_aarch64,
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_tell_the_architecture() {
+        let rows = super::all();
+        let names: BTreeSet<&str> = rows.iter().map(|row| row.name).collect();
+        assert_eq!(names.len(), rows.len());
+        assert!(rows.iter().all(|row| row.name.starts_with(row.arch.name())));
+    }
+}

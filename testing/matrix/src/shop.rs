@@ -1,0 +1,226 @@
+//! Where kernels, images and programs come from.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use kpeel_images::make::{Machine, Scratch, uki};
+use kpeel_images::{Item, fetch};
+use kpeel_kernel::Image;
+use kpeel_vm::{Arch, guest};
+
+use crate::Outcome;
+
+/// A kernel a row uses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Which {
+    /// Debian's signed 6.12 for clouds.
+    Stock,
+    /// Debian's 6.1 for clouds: told from the first kernel by its version.
+    Older,
+    /// Debian's 6.12 for clouds without a signature (`x86_64` only).
+    Unsigned,
+    /// Our unpatched build with `kexec_file_load` (aarch64 only).
+    Built,
+    /// The same build as a zboot image.
+    BuiltZboot,
+}
+
+/// A kernel's file and its version.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// The image.
+    pub path: PathBuf,
+    /// As `uname -r` prints it.
+    pub release: String,
+}
+
+impl Kernel {
+    /// The image's bytes.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn bytes(&self) -> Outcome<Vec<u8>> {
+        read(&self.path)
+    }
+}
+
+/// Static programs, built once; everything else is made on demand.
+pub struct Shop {
+    guests: Vec<Programs>,
+    /// kpeel for this machine.
+    host: PathBuf,
+}
+
+/// Static programs for one architecture.
+pub(crate) struct Programs {
+    arch: Arch,
+    pub(crate) init: PathBuf,
+    pub(crate) kpeel: PathBuf,
+    /// Rewrites a file while kpeel reads it.
+    pub(crate) churn: PathBuf,
+}
+
+impl Shop {
+    /// Builds what guests of these architectures run.
+    ///
+    /// # Errors
+    /// When a build fails or a tool for it is missing.
+    pub fn open(arches: &[Arch]) -> Outcome<Self> {
+        let host = Arch::from_name(std::env::consts::ARCH).unwrap_or(Arch::X86_64);
+        let build = |arch| -> Outcome<Programs> {
+            Ok(Programs {
+                arch,
+                init: guest::build(arch, "kpeel-init", "kpeel-init")?,
+                churn: guest::build(arch, "kpeel-init", "kpeel-churn")?,
+                kpeel: guest::build(arch, "kpeel-cli", "kpeel")?,
+            })
+        };
+        Ok(Self {
+            guests: arches
+                .iter()
+                .map(|&arch| build(arch))
+                .collect::<Outcome<_>>()?,
+            host: guest::build(host, "kpeel-cli", "kpeel")?,
+        })
+    }
+
+    pub(crate) fn programs(&self, arch: Arch) -> Outcome<&Programs> {
+        let found = self.guests.iter().find(|programs| programs.arch == arch);
+        found.ok_or_else(|| format!("no programs were built for {}", arch.name()).into())
+    }
+
+    /// A kernel, fetched or built if the cache lacks it.
+    ///
+    /// # Errors
+    /// When it cannot be had, or there is none for this architecture.
+    pub fn kernel(&self, arch: Arch, which: Which) -> Outcome<Kernel> {
+        let path = match (arch, which) {
+            (Arch::X86_64, Which::Stock) => fetch(Item::LinuxAmd64)?,
+            (Arch::X86_64, Which::Older) => fetch(Item::LinuxAmd64V61)?,
+            (Arch::X86_64, Which::Unsigned) => fetch(Item::LinuxAmd64Unsigned)?,
+            (Arch::Aarch64, Which::Stock) => fetch(Item::LinuxArm64)?,
+            (Arch::Aarch64, Which::Older) => fetch(Item::LinuxArm64V61)?,
+            (Arch::Aarch64, Which::Built) => built(Image::Plain)?,
+            (Arch::Aarch64, Which::BuiltZboot) => {
+                // A zboot image does not tell its version; the plain one of the same build does.
+                let plain = built(Image::Plain)?;
+                return Ok(Kernel {
+                    path: built(Image::ZbootZstd)?,
+                    release: release(&read(&plain)?)?,
+                });
+            }
+            _ => return Err(format!("{which:?}: no such kernel for {}", arch.name()).into()),
+        };
+        let release = release(&read(&path)?)?;
+        Ok(Kernel { path, release })
+    }
+
+    /// A UKI around these sections, made by objcopy.
+    ///
+    /// # Errors
+    /// When the stub cannot be had or objcopy fails.
+    pub fn uki(&self, arch: Arch, sections: &[(&str, &[u8])]) -> Outcome<Vec<u8>> {
+        let stub = fetch(match arch {
+            Arch::X86_64 => Item::StubAmd64V257,
+            Arch::Aarch64 => Item::StubArm64,
+        })?;
+        let scratch = Scratch::new()?;
+        let out = scratch.join("uki.efi");
+        uki(&stub, sections, &out)?;
+        read(&out)
+    }
+
+    /// The image with a bundled parser in it, put there by `kpeel attach`.
+    ///
+    /// # Errors
+    /// When kpeel refuses.
+    pub fn attach(&self, image: &[u8], parser: &str) -> Outcome<Vec<u8>> {
+        let scratch = Scratch::new()?;
+        let before = scratch.write("before.efi", image)?;
+        let after = scratch.join("after.efi");
+        let output = Command::new(&self.host)
+            .arg("attach")
+            .arg(&before)
+            .args(["--parser", parser, "--drop-signature", "--output"])
+            .arg(&after)
+            .output()?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("kpeel attach: {}: {}", output.status, said.trim()).into());
+        }
+        read(&after)
+    }
+
+    /// The bytes as a `.gz` file, made by gzip.
+    ///
+    /// # Errors
+    /// When gzip fails.
+    pub fn gzip(&self, arch: Arch, bytes: &[u8]) -> Outcome<Vec<u8>> {
+        let machine = match arch {
+            Arch::X86_64 => Machine::Amd64,
+            Arch::Aarch64 => Machine::Arm64,
+        };
+        Ok(kpeel_images::make::Codec::Gzip.compress(machine, bytes)?)
+    }
+}
+
+fn built(image: Image) -> Outcome<PathBuf> {
+    Ok(kpeel_kernel::path(
+        kpeel_kernel::Kernel::STOCK_ARM64,
+        image,
+    )?)
+}
+
+/// Offset of `kernel_version`, which counts from 0x200, in the setup header
+/// (Documentation/arch/x86/boot.rst).
+const KERNEL_VERSION: usize = 0x20e;
+const SETUP_MAGIC: (usize, &[u8]) = (0x202, b"HdrS");
+/// Begins the banner of every Linux.
+const BANNER: &[u8] = b"Linux version ";
+
+/// The version a kernel image tells: a bzImage in its setup header, an `Image` by its banner.
+fn release(image: &[u8]) -> Outcome<String> {
+    let (at, magic) = SETUP_MAGIC;
+    let text = if image.get(at..at + magic.len()) == Some(magic) {
+        let pointer = image.get(KERNEL_VERSION..KERNEL_VERSION + 2);
+        let pointer = pointer.and_then(|bytes| bytes.try_into().ok());
+        let start = usize::from(u16::from_le_bytes(pointer.unwrap_or_default())) + 0x200;
+        image.get(start..)
+    } else {
+        let found = image.windows(BANNER.len() + 1).position(|window| {
+            window.starts_with(BANNER) && window.last().is_some_and(u8::is_ascii_digit)
+        });
+        found.and_then(|at| image.get(at + BANNER.len()..))
+    };
+    let end = |text: &[u8]| text.iter().position(|byte| matches!(byte, b' ' | 0));
+    let release = text.and_then(|text| text.get(..end(text)?));
+    let release = release.ok_or("a kernel image that does not tell its version")?;
+    Ok(String::from_utf8_lossy(release).into_owned())
+}
+
+fn read(path: &Path) -> Outcome<Vec<u8>> {
+    fs::read(path).map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::release;
+
+    #[test]
+    fn reads_the_version_of_either_kind() {
+        let mut image = vec![0; 0x400];
+        image[0x202..0x206].copy_from_slice(b"HdrS");
+        image[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
+        image[0x300..0x30b].copy_from_slice(b"6.1.0 (debi");
+        assert_eq!(release(&image).unwrap(), "6.1.0");
+        let image = b"Linux version %s .. Linux version 6.12.1-x (gcc)";
+        assert_eq!(release(image).unwrap(), "6.12.1-x");
+    }
+
+    #[test]
+    fn rejects_an_image_without_a_version() {
+        assert!(release(b"Linux version ").is_err());
+        assert!(release(&[]).is_err());
+    }
+}
