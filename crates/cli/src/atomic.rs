@@ -26,7 +26,15 @@ impl Pending {
     /// written at once.
     pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<Self> {
         let target = resolve(target);
-        if fs::metadata(&target).is_ok_and(|data| !data.is_file() && !data.is_dir()) {
+        let old = fs::metadata(&target).ok();
+        if old.as_ref().is_some_and(fs::Metadata::is_dir) {
+            return Err(Failure::io(
+                &target,
+                "write",
+                io::ErrorKind::IsADirectory.into(),
+            ));
+        }
+        if old.is_some_and(|data| !data.is_file()) {
             let opened = OpenOptions::new().write(true).open(&target);
             let written = opened.and_then(|mut file| file.write_all(bytes));
             written.map_err(|error| Failure::io(&target, "write", error))?;

@@ -106,7 +106,10 @@ fn new_bar((what, len): &(String, Option<u64>)) -> ProgressBar {
             ProgressBar::new(*len),
             "{msg} {bar:40} {binary_bytes}/{binary_total_bytes}",
         ),
-        None => (ProgressBar::new_spinner(), "{spinner} {msg} ({elapsed})"),
+        None => (
+            ProgressBar::new_spinner().with_elapsed(QUIET),
+            "{spinner} {msg} ({elapsed})",
+        ),
     };
     if let Ok(style) = indicatif::ProgressStyle::with_template(template) {
         bar.set_style(style);

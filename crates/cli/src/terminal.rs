@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use crate::failure::{Failure, Result};
 use crate::progress::Progress;
+use crate::text;
 
 /// Where a command's words go.
 pub(crate) struct Terminal {
@@ -49,7 +50,8 @@ impl Terminal {
     }
 }
 
-/// Writes one line to standard error; that it may be closed is no error.
+/// Writes one line to standard error; that it may be closed is no error. Parts of it may come from
+/// an image, so it is made safe for a terminal.
 pub(crate) fn note(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", text::printable(line));
 }

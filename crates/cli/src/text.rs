@@ -45,6 +45,18 @@ pub(crate) fn shown_line(text: &str) -> String {
     shown(text.as_bytes())
 }
 
+/// A line with control and format characters escaped, all else as it is.
+pub(crate) fn printable(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    for character in line.chars() {
+        match character {
+            '"' | '\'' | '\\' => text.push(character),
+            _ => text.extend(character.escape_debug()),
+        }
+    }
+    text
+}
+
 /// Untrusted text, whole, safe for a terminal.
 pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut text = String::new();
@@ -82,6 +94,14 @@ mod tests {
         assert_eq!(escape("\u{202e}gnp".as_bytes()), r"\u{202e}gnp");
         assert_eq!(escape("grün".as_bytes()), "grün");
         assert_eq!(shown(&[b'x'; 200]).len(), SHOWN + 3);
+    }
+
+    #[test]
+    fn lines_keep_all_but_control_characters() {
+        assert_eq!(
+            printable("C:\\ \"x\" \u{1b}[2J\r"),
+            r#"C:\ "x" \u{1b}[2J\r"#
+        );
     }
 
     #[test]

@@ -2,12 +2,10 @@
 
 use kpeel_envelope::carrier::Carrier;
 use kpeel_envelope::error::{Class, Error, Result};
+pub use kpeel_envelope::pipeline::SECTION_BPF;
 
 use crate::editor::Editor;
 use crate::undo;
-
-/// Name of the section that holds an image's parser.
-pub const SECTION_BPF: &str = ".bpf";
 
 /// How [`attach`] treats what is already there.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -3,12 +3,13 @@
 use kpeel_envelope::error::{Class, Error, Needed, Result};
 use kpeel_envelope::pe::DIRECTORY_CERTIFICATE;
 use kpeel_envelope::section::SECTION_HEADER_SIZE;
+use kpeel_formats::zboot::PAYLOAD_OFFSET_AT;
 
 use crate::checksum::check_sum;
 use crate::directory::patch_debug;
 use crate::editor::Editor;
 use crate::entry::{self, Entry};
-use crate::fixed::{ZBOOT_PAYLOAD_OFFSET, zboot_payload};
+use crate::fixed::zboot_payload;
 use crate::layout::{Layout, Place};
 use crate::number::{align_up, get_u32, put, put_u32, to_u32};
 
@@ -152,9 +153,5 @@ fn follow_payload(editor: &Editor<'_>, layout: &Layout, output: &mut [u8]) -> Re
             needed,
         ));
     };
-    put_u32(
-        output,
-        ZBOOT_PAYLOAD_OFFSET,
-        to_u32("zboot payload", moved)?,
-    )
+    put_u32(output, PAYLOAD_OFFSET_AT, to_u32("zboot payload", moved)?)
 }

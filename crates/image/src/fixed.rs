@@ -1,14 +1,9 @@
 //! Kernels whose file offsets are part of another boot protocol.
 
 use kpeel_envelope::error::{Class, Error, Result};
+use kpeel_formats::zboot;
 
 use crate::number::get_u32;
-
-/// zboot's header ("zimg" at 4, then payload offset and size).
-const ZBOOT_MAGIC_OFFSET: usize = 4;
-const ZBOOT_MAGIC: &[u8] = b"zimg";
-pub(crate) const ZBOOT_PAYLOAD_OFFSET: usize = 8;
-pub(crate) const ZBOOT_PAYLOAD_SIZE: usize = 12;
 
 /// `HdrS` of the x86 boot protocol, section 1.1.
 const X86_MAGIC_OFFSET: usize = 0x202;
@@ -21,13 +16,13 @@ const LINUX_PE_MAGIC: &[u8] = &0x8182_23cd_u32.to_le_bytes();
 
 /// Whether the image is an EFI zboot kernel.
 pub(crate) fn is_zboot(image: &[u8]) -> bool {
-    has(image, ZBOOT_MAGIC_OFFSET, ZBOOT_MAGIC)
+    get_u32(image, zboot::ZIMG_AT) == Some(zboot::ZIMG)
 }
 
 /// zboot's payload: file offset and size as its header gives them.
 pub(crate) fn zboot_payload(image: &[u8]) -> Option<(usize, usize)> {
-    let offset = get_u32(image, ZBOOT_PAYLOAD_OFFSET)?;
-    let size = get_u32(image, ZBOOT_PAYLOAD_SIZE)?;
+    let offset = get_u32(image, zboot::PAYLOAD_OFFSET_AT)?;
+    let size = get_u32(image, zboot::PAYLOAD_SIZE_AT)?;
     is_zboot(image).then_some((offset as usize, size as usize))
 }
 

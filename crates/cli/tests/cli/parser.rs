@@ -91,3 +91,22 @@ fn linking_what_is_no_object_names_the_file() {
     );
     assert!(!bench.path("out").exists());
 }
+
+#[test]
+fn check_blames_the_parser_when_it_cannot_be_loaded() {
+    let bench = Bench::new();
+    let image = bench.zboot("image", &kernel());
+    let mut carrier = kpeel(["parser", "export", "zboot"])
+        .output()
+        .unwrap()
+        .stdout;
+    // Every instruction of the loader becomes one that does not exist.
+    let insns = 64..64 + 8 * 40;
+    carrier[insns].fill(0xff);
+    let parser = bench.write("broken.o", &carrier);
+    let said = fails(kpeel(["parser", "check"]).arg(&parser).arg(&image), 1);
+    assert!(
+        said.starts_with(&format!("kpeel: {}: malformed", parser.display())),
+        "{said}"
+    );
+}

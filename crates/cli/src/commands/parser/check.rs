@@ -103,28 +103,8 @@ impl Check {
         let cmdline = cmdline.transpose()?;
         terminal.progress().begin(format!("opening {path}"), None);
         let done = self.stage(&mut session, &offer, &image, cmdline.as_ref());
-        let (run, failure) = match done {
-            Ok(run) => (Some(run), None),
-            Err(error) => (None, Some(error)),
-        };
-        let complaint = run.as_ref().and_then(Run::complaint);
-        let (verdict, error) = match (failure, complaint) {
-            (Some(error), _) => ("failed", Some(error)),
-            (None, Some(Complaint::Error(error))) => ("failed", Some(error)),
-            (
-                None,
-                Some(Complaint::NotMine {
-                    field,
-                    found,
-                    needed,
-                }),
-            ) => (
-                "not-mine",
-                Some(Error::verdict(Class::Unsupported, field, found, needed)),
-            ),
-            (None, None) => ("opened", None),
-        };
-        let failure = error.map(|error| Failure::envelope(path.clone(), error.at_depth(1)));
+        let (verdict, failure) = self.verdict(&done);
+        let run = done.ok();
         let checked = Checked {
             parser: offer.name.clone(),
             image: path,
@@ -138,6 +118,35 @@ impl Check {
         Ok((checked, failure))
     }
 
+    /// The word for what happened, and the failure it is.
+    fn verdict(&self, done: &StageResult) -> (&'static str, Option<Failure>) {
+        let of_image = |error: Error| {
+            Some(Failure::envelope(
+                self.image.display().to_string(),
+                error.at_depth(1),
+            ))
+        };
+        match done {
+            Err((Blame::Parser, error)) => (
+                "failed",
+                Some(Failure::envelope(self.parser.clone(), *error)),
+            ),
+            Err((Blame::Image, error)) => ("failed", of_image(*error)),
+            Ok(run) => match run.complaint() {
+                Some(Complaint::Error(error)) => ("failed", of_image(error)),
+                Some(Complaint::NotMine {
+                    field,
+                    found,
+                    needed,
+                }) => {
+                    let error = Error::verdict(Class::Unsupported, field, found, needed);
+                    ("not-mine", of_image(error))
+                }
+                None => ("opened", None),
+            },
+        }
+    }
+
     /// One turn of the pipeline.
     fn stage(
         &self,
@@ -145,9 +154,11 @@ impl Check {
         offer: &Offer,
         image: &Buffer,
         cmdline: Option<&Buffer>,
-    ) -> std::result::Result<Run<Buffer>, Error> {
-        let pe = Pe::parse(image.as_ref())?;
-        let carrier = Carrier::parse(&offer.carrier)?;
+    ) -> StageResult {
+        let of_image = |error| (Blame::Image, error);
+        let of_parser = |error| (Blame::Parser, error);
+        let pe = Pe::parse(image.as_ref()).map_err(of_image)?;
+        let carrier = Carrier::parse(&offer.carrier).map_err(of_parser)?;
         let stage = Stage {
             depth: 1,
             image,
@@ -158,14 +169,25 @@ impl Check {
             source: Source::Offered(&offer.name),
         };
         let sandbox = session.sandbox();
-        let mut armed = sandbox.arm(&stage, &carrier)?;
-        let run = sandbox.run(&mut armed)?;
+        let mut armed = sandbox.arm(&stage, &carrier).map_err(of_parser)?;
+        let run = sandbox.run(&mut armed).map_err(of_image)?;
         if run.complaint().is_none() {
-            sandbox.post(&mut armed)?;
+            sandbox.post(&mut armed).map_err(of_image)?;
         }
         Ok(run)
     }
 }
+
+/// Which file a failure is about.
+#[derive(Clone, Copy, Debug)]
+enum Blame {
+    /// The parser cannot be loaded.
+    Parser,
+    /// It cannot open the image.
+    Image,
+}
+
+type StageResult = std::result::Result<Run<Buffer>, (Blame, Error)>;
 
 fn published(run: &Run<Buffer>) -> Vec<Published> {
     use kpeel_envelope::publication::Mode;
