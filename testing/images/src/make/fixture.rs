@@ -45,8 +45,14 @@ pub fn tiny_kernel(machine: Machine, len: usize) -> Vec<u8> {
         Machine::Amd64 => bzimage_header(&mut kernel),
         Machine::Arm64 => image_header(&mut kernel, b"ARM\x64", 0x38),
         Machine::Riscv64 => image_header(&mut kernel, b"RSC\x05", 0x38),
-        // LoongArch's has Linux's PE magic in this place.
-        Machine::Loong64 => image_header(&mut kernel, &0x8182_23cd_u32.to_le_bytes(), 0x38),
+        // LoongArch has Linux's PE magic there, and its machine in the PE header alone; only `MZ` is left out, so
+        // that the rest need not be a PE image.
+        Machine::Loong64 => {
+            image_header(&mut kernel, &0x8182_23cd_u32.to_le_bytes(), 0x38);
+            put(&mut kernel, 0x3c, &0x40_u32.to_le_bytes());
+            put(&mut kernel, 0x40, b"PE\0\0");
+            put(&mut kernel, 0x44, &machine.pe().to_le_bytes());
+        }
     }
     kernel
 }
