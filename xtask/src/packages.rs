@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 /// What the tests need beside a Rust toolchain.
 pub(crate) const TOOLS: &[&str] = &[
     "binutils",
+    "binutils-aarch64-linux-gnu",
     "bpftool",
     "bzip2",
     "clang-22",
@@ -23,6 +24,7 @@ pub(crate) const TOOLS: &[&str] = &[
     "lzop",
     "make",
     "pahole",
+    "python3",
     "qemu-system-arm",
     "qemu-system-x86",
     "rust-web-src",
