@@ -188,11 +188,12 @@ impl fmt::Display for Event {
                 arguments,
                 result,
             } => {
-                write!(
-                    f,
-                    "{depth}: {caller}: {name}({arguments}) = {}",
-                    *result as i64
-                )
+                write!(f, "{depth}: {caller}: {name}({arguments}) = ")?;
+                // Pointers are large, counts and errnos are not.
+                match *result as i64 {
+                    pointer @ 0x1_0000_0000.. => write!(f, "{pointer:#x}"),
+                    value => write!(f, "{value}"),
+                }
             }
             Self::Print { depth, text } => write!(f, "{depth}: print: {text}"),
             Self::Verdict {

@@ -17,13 +17,14 @@ const CHUNK: usize = 64 << 10;
 /// Longest format string.
 const MAX_FORMAT: u64 = 1024;
 
-/// Calls one of them.
+/// Calls one of them; `show` puts an address into words for the trace.
 pub(crate) fn common(
     helper: Helper,
     memory: &mut Memory,
     args: [u64; 5],
     env: &mut Env<'_, '_>,
     caller: Caller,
+    show: &dyn Fn(&Memory, u64) -> String,
 ) -> Answer<u64> {
     let [dst, size, src, ..] = args;
     // Sizes are 32 bits wide.
@@ -43,12 +44,8 @@ pub(crate) fn common(
             )));
         }
     };
-    env.called(
-        caller,
-        name,
-        || format!("{dst:#x}, {size}, {src:#x}"),
-        result,
-    );
+    let arguments = || format!("{}, {size}, {}", show(memory, dst), show(memory, src));
+    env.called(caller, name, arguments, result);
     Ok(result)
 }
 

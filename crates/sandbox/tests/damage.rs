@@ -65,7 +65,7 @@ fn rounds(carrier: &[u8], seed: u64) -> (usize, usize) {
     let kernel = tiny_kernel(Machine::Arm64, 8 << 10);
     let image = zboot_image(Codec::Gzip, &kernel);
     let limits = Limits {
-        memory: 64 << 20,
+        memory: 96 << 20,
         instructions: 100_000,
         ..Limits::default()
     };

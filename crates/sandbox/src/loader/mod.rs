@@ -208,19 +208,17 @@ impl Loader<'_, '_, '_> {
         let name = self.symbol(memory, name, size, flags)?;
         let kind = Kind::from_id(kind as u32);
         let found = kind.and_then(|kind| self.kernel.btf.find(&name, kind));
-        let result = match found {
-            Some(id) => Ok(u64::from(id)),
-            None => Err(Stop::wrong(
-                ENOENT,
-                "btf_find_by_name_kind",
-                "no such name and kind",
-            )),
-        };
-        let shown = result.as_ref().map_or(negative(ENOENT), |id| *id);
+        let result = found.map_or(negative(ENOENT), u64::from);
+        if found.is_none() {
+            // For a weak name this is no refusal; for any other it is why the loader gives up.
+            let class = Class::Malformed;
+            let error = Error::reason(class, "btf_find_by_name_kind", "no such name and kind");
+            self.denied.insert(ENOENT, error);
+        }
         let arguments = || format!("{}, {kind:?}", text::quoted(&name));
         self.env
-            .called(Caller::Loader, "btf_find_by_name_kind", arguments, shown);
-        result
+            .called(Caller::Loader, "btf_find_by_name_kind", arguments, result);
+        Ok(result)
     }
 
     /// `bpf_kallsyms_lookup_name`.
@@ -269,7 +267,10 @@ impl Calls for Loader<'_, '_, '_> {
             Some(Helper::SysClose) => self.close(memory, args),
             Some(Helper::BtfFindByNameKind) => self.find(memory, args),
             Some(Helper::KallsymsLookupName) => self.address_of(memory, args),
-            Some(helper) => helpers::common(helper, memory, args, self.env, Caller::Loader),
+            Some(helper) => {
+                let show = |_: &Memory, address| format!("{address:#x}");
+                helpers::common(helper, memory, args, self.env, Caller::Loader, &show)
+            }
             None => Err(Stop::Abort(Error::reason(
                 Class::Bug,
                 "helper",

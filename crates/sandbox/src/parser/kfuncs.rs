@@ -68,7 +68,12 @@ impl Parser<'_, '_, '_> {
         }
         let name = text::read(memory, name, NAME_SIZE);
         let name = name.ok_or(Stop::unreadable("resource name"))?;
-        *shown = format!("{}, {buf:#x}, {}", text::quoted(&name.bytes), size as i32);
+        *shown = format!(
+            "{}, {}, {}",
+            text::quoted(&name.bytes),
+            self.show(memory, buf),
+            size as i32
+        );
         let entry = kpeel_abi::resource(&name.bytes).filter(|_| name.ended).ok_or(Stop::wrong(
             EINVAL,
             "resource name",
@@ -123,7 +128,7 @@ impl Parser<'_, '_, '_> {
         shown: &mut String,
     ) -> Answer<u64> {
         let [buf, size, ..] = args;
-        *shown = format!("{buf:#x}, {}", size as i32);
+        *shown = format!("{}, {}", self.show(memory, buf), size as i32);
         let (place, size) = self.buffer(memory, buf, size)?;
         let (asked, allowed) = (
             self.results.len().saturating_add(1) as u64,
@@ -211,7 +216,11 @@ impl Parser<'_, '_, '_> {
     fn read(&mut self, memory: &mut Memory, args: [u64; 5], shown: &mut String) -> Answer<u64> {
         let [dst, size, src, ..] = args;
         let size = u64::from(size as u32);
-        *shown = format!("{dst:#x}, {size}, {src:#x}");
+        *shown = format!(
+            "{}, {size}, {}",
+            self.show(memory, dst),
+            self.show(memory, src)
+        );
         self.env.spend(size)?;
         place(memory, dst, size, "dst")?;
         let maps = (&*self.maps, self.loaded.maps.as_slice());
@@ -278,6 +287,10 @@ impl Parser<'_, '_, '_> {
         };
         self.run.complain(complaint);
         Ok(0)
+    }
+
+    fn show(&self, memory: &Memory, address: u64) -> String {
+        self.places.show(address, memory, self.maps)
     }
 
     /// "Not mine" comes before any publication.

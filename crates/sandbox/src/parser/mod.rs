@@ -75,12 +75,12 @@ impl Session {
         };
         if let Some(initrd) = stage.initrd {
             let (base, size) = map_input("initrd", initrd, &mut memory)?;
-            places.add(base, Origin::CallerInitrd, 0);
+            places.add(base, "initrd", Origin::CallerInitrd, 0);
             (context.initrd, context.initrd_sz) = (base, size);
         }
         if let Some(cmdline) = stage.cmdline {
             let (base, size) = map_input("command line", cmdline, &mut memory)?;
-            places.add(base, Origin::CallerCmdline, 0);
+            places.add(base, "cmdline", Origin::CallerCmdline, 0);
             (context.cmdline, context.cmdline_sz) = (base, size);
         }
         let mut map = |bytes: Vec<u8>| {
@@ -180,7 +180,7 @@ fn map_image(
     let size = abi_size("image", len)?;
     let patched = head.len() as u64;
     let base = memory.map_patched(head, body).map_err(unmappable)?;
-    places.add(base, Origin::Image, patched);
+    places.add(base, "image", Origin::Image, patched);
     Ok((base, size))
 }
 
@@ -277,7 +277,11 @@ impl Calls for Parser<'_, '_, '_> {
             Some(Helper::RingbufSubmit) => self.commit(memory, first, false),
             Some(Helper::RingbufDiscard) => self.commit(memory, first, true),
             Some(Helper::RingbufQuery) => self.query(args),
-            Some(helper) => helpers::common(helper, memory, args, self.env, self.caller),
+            Some(helper) => {
+                let (places, maps) = (&*self.places, &*self.maps);
+                let show = |memory: &Memory, address| places.show(address, memory, maps);
+                helpers::common(helper, memory, args, self.env, self.caller, &show)
+            }
             None => Err(Stop::Abort(Error::reason(
                 Class::Bug,
                 "helper",

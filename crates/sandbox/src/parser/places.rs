@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kpeel_bpf::Memory;
+use kpeel_bpf::{MAX_FRAMES, Memory};
 use kpeel_envelope::publication::Origin;
 
 use crate::map::Maps;
@@ -15,6 +15,7 @@ pub(super) struct Places {
 
 #[derive(Clone, Copy, Debug)]
 struct Range {
+    name: &'static str,
     origin: Origin,
     /// Bytes from here on are shared with nobody who could change them.
     shared_from: u64,
@@ -29,10 +30,12 @@ pub(super) struct Place {
 }
 
 impl Places {
-    pub(super) fn add(&mut self, base: u64, origin: Origin, shared_from: u64) {
+    /// Takes a range up; `name` is what the trace calls it.
+    pub(super) fn add(&mut self, base: u64, name: &'static str, origin: Origin, shared_from: u64) {
         self.ranges.insert(
             base,
             Range {
+                name,
                 origin,
                 shared_from,
             },
@@ -41,6 +44,23 @@ impl Places {
 
     pub(super) fn remove(&mut self, base: u64) {
         self.ranges.remove(&base);
+    }
+
+    /// An address in words: the range, map or stack frame it is in, and how far.
+    pub(super) fn show(&self, address: u64, memory: &Memory, maps: &Maps) -> String {
+        let Some(region) = memory.region(address) else {
+            return format!("{address:#x}");
+        };
+        let offset = address.wrapping_sub(region.base);
+        if let Some(range) = self.ranges.get(&region.base) {
+            return format!("{}+{offset:#x}", range.name);
+        }
+        let own = maps.iter().find(|(_, map)| map.base == region.base);
+        match own {
+            Some((_, map)) => format!("{}+{offset:#x}", map.attributes.name),
+            None if region.base >> 32 <= MAX_FRAMES as u64 => format!("stack+{offset:#x}"),
+            None => format!("{address:#x}"),
+        }
     }
 
     /// What `len` bytes at `address` are, if they lie wholly inside the stage's image, the caller's
@@ -85,7 +105,7 @@ mod tests {
         let image = memory.map_owned(vec![0; 100], Access::ReadOnly).unwrap();
         let other = memory.map_owned(vec![0; 100], Access::ReadOnly).unwrap();
         let mut places = Places::default();
-        places.add(image, Origin::Image, 10);
+        places.add(image, "image", Origin::Image, 10);
         let maps = Maps::default();
         let find = |address, len| places.find(address, len, &memory, (&maps, &[0, 63]));
         let place = |shared| {

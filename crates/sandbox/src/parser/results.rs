@@ -45,7 +45,7 @@ impl Results {
         let address = memory
             .map_owned(result.to_bytes().to_vec(), Access::ReadOnly)
             .map_err(unmappable)?;
-        places.add(buf, origin, 0);
+        places.add(buf, "result", origin, 0);
         self.live.insert(address, buf);
         Ok(address)
     }
