@@ -6,4 +6,5 @@ mod exit_codes;
 mod inspect;
 mod parser;
 mod support;
+mod third_party;
 mod unfold;
