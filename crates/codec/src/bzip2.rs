@@ -10,7 +10,7 @@ const CODEC: Codec = Codec::Bzip2;
 
 pub(crate) fn decompress(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
     header(input)?;
-    let mut output = Output::new(CODEC, limits, 0)?;
+    let mut output = Output::new(CODEC, limits, input)?;
     let mut decoder = Decompress::new(false);
     let mut at = 0_usize;
     loop {

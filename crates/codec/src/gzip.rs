@@ -62,7 +62,7 @@ fn header(input: &[u8]) -> Result<usize, Error> {
 
 /// Decodes the deflate stream at `body` and checks what follows it.
 fn decode(input: &[u8], body: usize, limits: &Limits) -> Result<Vec<u8>, Error> {
-    let mut output = Output::new(CODEC, limits, 0)?;
+    let mut output = Output::new(CODEC, limits, input)?;
     let stream = input.get(body..).unwrap_or_default();
     let read = inflate(stream, &mut output).map_err(|(at, stop)| {
         let at = body.saturating_add(at);

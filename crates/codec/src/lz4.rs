@@ -23,7 +23,7 @@ const TOKEN: usize = 34;
 pub(crate) fn decompress(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
     let mut reader = Reader::new(CODEC, input);
     reader.magic(&MAGIC.to_le_bytes())?;
-    let mut output = Output::new(CODEC, limits, 0)?;
+    let mut output = Output::new(CODEC, limits, input)?;
     while let Some(len) = chunk_len(&mut reader, output.len())? {
         chunk(&mut reader, len, &mut output)?;
     }

@@ -37,7 +37,7 @@ type Checksum = fn(&[u8]) -> u32;
 pub(crate) fn decompress(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
     let mut reader = Reader::new(CODEC, input);
     let flags = header(&mut reader)?;
-    let mut output = Output::new(CODEC, limits, 0)?;
+    let mut output = Output::new(CODEC, limits, input)?;
     while let Some(block) = Block::read(&mut reader, flags)? {
         block.unpack(&mut output)?;
     }

@@ -5,6 +5,9 @@ use crate::{Bound, Codec, Error, Limits};
 /// Bytes handed to a decoder at a time.
 const CHUNK: usize = 256 << 10;
 
+/// Kernels unpack to less than this many times their packed size.
+const USUAL_RATIO: usize = 8;
+
 /// A result under a limit.
 ///
 /// Capacity doubles by `realloc`, which moves pages instead of copying them for large blocks, and only bytes
@@ -17,8 +20,16 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// An empty result; `hint` bytes are reserved if the limit allows.
-    pub(crate) fn new(codec: Codec, limits: &Limits, hint: u64) -> Result<Self, Error> {
+    /// An empty result for `input`, with room for what kernels usually unpack to, as far as the limit allows.
+    ///
+    /// Room costs nothing until it is used, whereas growing may copy: allocators move blocks by pages only when they
+    /// are very large.
+    pub(crate) fn new(codec: Codec, limits: &Limits, input: &[u8]) -> Result<Self, Error> {
+        Self::with_room(codec, limits, input.len().saturating_mul(USUAL_RATIO))
+    }
+
+    /// An empty result with room for `len` bytes, as far as the limit allows.
+    pub(crate) fn with_room(codec: Codec, limits: &Limits, len: usize) -> Result<Self, Error> {
         let limit = usize::try_from(limits.output).unwrap_or(usize::MAX);
         let mut output = Output {
             codec,
@@ -26,7 +37,7 @@ impl Output {
             limit,
             allowed: limits.output,
         };
-        output.reserve(usize::try_from(hint).unwrap_or(usize::MAX).min(limit))?;
+        output.reserve(len.min(limit))?;
         Ok(output)
     }
 

@@ -74,7 +74,7 @@ fn deflate_is_accepted_alike() {
 /// Replaces the trailer by that of whatever the deflate data decode to.
 fn with_true_trailer(bytes: &mut Vec<u8>) {
     const HEADER: usize = 10;
-    let mut output = crate::output::Output::new(Codec::Gzip, &LIMITS, 0).unwrap();
+    let mut output = crate::output::Output::new(Codec::Gzip, &LIMITS, bytes).unwrap();
     let Ok(read) = crate::inflate::inflate(bytes.get(HEADER..).unwrap_or_default(), &mut output)
     else {
         return;

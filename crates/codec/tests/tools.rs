@@ -177,7 +177,8 @@ fn unpacks_every_method_and_checksum_of_lzop() {
         }
         unpacks(Codec::Lzo, &["lzop", "--crc32", "-c"], &input);
         unpacks(Codec::Lzo, &["lzop", "--no-checksum", "-c"], &input);
-        unpacks(Codec::Lzo, &["lzop", "--checksum", "-c"], &input);
+        unpacks(Codec::Lzo, &["lzop", "-CC", "-c"], &input);
+        unpacks(Codec::Lzo, &["lzop", "-CC", "--crc32", "-c"], &input);
     }
 }
 

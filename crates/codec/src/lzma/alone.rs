@@ -77,7 +77,7 @@ impl Header {
                 _ => truncated(CODEC, "range coder start", HEADER),
             });
         };
-        let mut output = Output::new(CODEC, limits, 0)?;
+        let mut output = Output::new(CODEC, limits, input)?;
         let mut decoder = Decoder::new(self.properties);
         let end = self
             .size
@@ -158,7 +158,7 @@ impl Header {
         let Ok(mut stream) = liblzma::stream::Stream::new_lzma_decoder(memory) else {
             return Ok(None);
         };
-        let mut output = Output::new(CODEC, limits, 0)?;
+        let mut output = Output::new(CODEC, limits, input)?;
         Ok(crate::native::run(&mut stream, input, &mut output).map(|_| output.finish()))
     }
 }

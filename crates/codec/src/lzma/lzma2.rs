@@ -151,7 +151,11 @@ fn lzma_chunk(
     let mut at = start;
     let stop = data.len();
     match decoder.run(&mut range, data, &mut at, stop) {
-        Ok(Stop::Position) if range.finished() && range.offset() == chunk.len() => Ok(()),
+        Ok(Stop::Position)
+            if range.finished() && !range.overrun() && range.offset() == chunk.len() =>
+        {
+            Ok(())
+        }
         Ok(Stop::Position) => Err(("lzma2 chunk size", range.offset())),
         Ok(Stop::EndMark) => Err(("lzma2 end mark", range.offset())),
         Err(Fault::Input) => Err(("lzma2 chunk size", chunk.len())),

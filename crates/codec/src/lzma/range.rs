@@ -38,7 +38,7 @@ impl<'a> Range<'a> {
 
     /// Bytes consumed.
     pub(super) fn offset(&self) -> usize {
-        self.at
+        self.at.min(self.input.len())
     }
 
     /// Whether bytes past the end were used.

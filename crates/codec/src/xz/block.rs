@@ -4,7 +4,7 @@ use crc32fast::hash as crc32;
 
 use super::check::Check;
 use super::filter::Filter;
-use super::{CODEC, Record, integer, padding, unsupported};
+use super::{CODEC, integer, padding, unsupported};
 use crate::lzma::lzma2;
 use crate::output::Output;
 use crate::reader::{Reader, malformed};
@@ -98,13 +98,14 @@ impl Block {
         }))
     }
 
-    /// Decodes the block behind its header and checks its sizes and its check.
+    /// Decodes the block behind its header and checks its sizes and its check; gives its unpadded and its unpacked
+    /// size.
     pub(super) fn decode(
         &self,
         reader: &mut Reader<'_>,
         check: Check,
         output: &mut Output,
-    ) -> Result<Record, Error> {
+    ) -> Result<(u64, u64), Error> {
         let data = reader.offset();
         let first = output.len();
         self.lzma2(reader, output)?;
@@ -122,7 +123,7 @@ impl Block {
         }
         let check = check.verify(reader, bytes)?;
         let unpadded = (end.saturating_sub(self.start) as u64).saturating_add(check);
-        Ok(Record { unpadded, unpacked })
+        Ok((unpadded, unpacked))
     }
 
     fn lzma2(&self, reader: &mut Reader<'_>, output: &mut Output) -> Result<(), Error> {

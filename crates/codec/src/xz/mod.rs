@@ -6,9 +6,12 @@ mod block;
 mod check;
 mod filter;
 
+use core::hash::Hasher;
+
 use block::Block;
 use check::Check;
 use crc32fast::hash as crc32;
+use twox_hash::XxHash64;
 
 use crate::output::Output;
 use crate::reader::{Reader, malformed};
@@ -27,21 +30,31 @@ pub(crate) fn decompress(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error
     reader.magic(&MAGIC)?;
     let flags = stream_flags(&mut reader)?;
     let check = Check::new(flags[1], reader.offset().saturating_sub(5))?;
-    let mut output = Output::new(CODEC, limits, 0)?;
-    let mut records = Vec::new();
+    let mut output = Output::new(CODEC, limits, input)?;
+    let mut records = Records::default();
     while let Some(block) = Block::header(&mut reader, limits)? {
-        records.push(block.decode(&mut reader, check, &mut output)?);
+        let (unpadded, unpacked) = block.decode(&mut reader, check, &mut output)?;
+        records.add(unpadded, unpacked);
     }
     let index = index(&mut reader, &records)?;
     footer(&mut reader, flags, index)?;
     Ok(output.finish())
 }
 
-/// What the index says of a block: its unpadded and its unpacked size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Record {
-    unpadded: u64,
-    unpacked: u64,
+/// The unpadded and unpacked sizes of all blocks, as a count and a hash: blocks can be tiny, so a list of them could
+/// outgrow the input.
+#[derive(Default)]
+struct Records {
+    count: u64,
+    hash: XxHash64,
+}
+
+impl Records {
+    fn add(&mut self, unpadded: u64, unpacked: u64) {
+        self.count = self.count.saturating_add(1);
+        self.hash.write_u64(unpadded);
+        self.hash.write_u64(unpacked);
+    }
 }
 
 /// 2.1.1.2 and 2.1.1.3: stream flags and their CRC-32.
@@ -61,18 +74,25 @@ fn stream_flags(reader: &mut Reader<'_>) -> Result<[u8; 2], Error> {
 }
 
 /// 4: the index, whose indicator byte has been read; gives its size.
-fn index(reader: &mut Reader<'_>, records: &[Record]) -> Result<u64, Error> {
+fn index(reader: &mut Reader<'_>, blocks: &Records) -> Result<u64, Error> {
     let start = reader.offset().saturating_sub(1);
     let count = integer(reader, "index record count")?;
-    if count != records.len() as u64 {
-        let (found, needed) = (Value::Number(count), Value::Number(records.len() as u64));
+    if count != blocks.count {
+        let (found, needed) = (Value::Number(count), Value::Number(blocks.count));
         return Err(reader.malformed("index record count", found, needed));
     }
-    for record in records {
+    let mut listed = Records::default();
+    for _ in 0..count {
         let unpadded = integer(reader, "index unpadded size")?;
-        reader.expect("index unpadded size", 0, unpadded, record.unpadded)?;
         let unpacked = integer(reader, "index unpacked size")?;
-        reader.expect("index unpacked size", 0, unpacked, record.unpacked)?;
+        listed.add(unpadded, unpacked);
+    }
+    if listed.hash.finish() != blocks.hash.finish() {
+        let (found, needed) = (
+            Value::Text("other sizes"),
+            Value::Text("the sizes of the blocks"),
+        );
+        return Err(reader.malformed("index records", found, needed));
     }
     padding(reader, "index padding", start)?;
     let sum = crc32(reader.since(start));

@@ -121,14 +121,16 @@ impl<'a> Frame<'a> {
 
     /// The Rust decoder.
     pub(crate) fn decode(&self, limits: &Limits) -> Result<Vec<u8>, Error> {
-        let mut output = Output::new(CODEC, limits, self.content_size.unwrap_or(0))?;
+        let max = self.content_size.unwrap_or(self.most);
+        let end = usize::try_from(max).unwrap_or(usize::MAX);
+        let mut output = match self.content_size {
+            Some(_) => Output::with_room(CODEC, limits, end)?,
+            None => Output::new(CODEC, limits, self.bytes)?,
+        };
+        let end = end.min(output.limit());
         let mut reader = Reader::new(CODEC, self.bytes);
         reader.take("frame header", self.blocks)?;
         let mut decoder = block::Decoder::new();
-        let max = self.content_size.unwrap_or(self.most);
-        let end = usize::try_from(max)
-            .unwrap_or(usize::MAX)
-            .min(output.limit());
         loop {
             let at = reader.offset();
             let block = BlockHeader::read(&mut reader, self.block_max)?;

@@ -1,6 +1,8 @@
 //! What the tests share: the system's tools as independent oracles, and bytes to pack.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod gives;
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 

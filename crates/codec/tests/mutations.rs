@@ -1,0 +1,134 @@
+//! Mutated streams of every codec: no panic, and no more time or memory than the limits allow.
+
+#![expect(
+    unsafe_code,
+    reason = "a global allocator that counts is an unsafe impl"
+)]
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use kpeel_codec::{Codec, Error, Limits, decompress};
+use support::{Random, mutate, pack, sample};
+
+/// Counts what Rust code holds; the C decoders allocate past it.
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+fn took(bytes: usize) {
+    let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
+    PEAK.fetch_max(held, Ordering::Relaxed);
+}
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        took(layout.size());
+        // SAFETY: the caller keeps `alloc`'s contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        took(layout.size());
+        // SAFETY: the caller keeps `alloc_zeroed`'s contract.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps `dealloc`'s contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        took(size);
+        // SAFETY: the caller keeps `realloc`'s contract.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What a decoder may hold besides the result: bzip2's block, probabilities of LZMA, tables.
+const BESIDES: usize = 10 << 20;
+
+/// The result, the most Rust code held for it, the time it took.
+fn measure(
+    codec: Codec,
+    stream: &[u8],
+    limits: &Limits,
+) -> (Result<Vec<u8>, Error>, usize, Duration) {
+    let before = HELD.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let start = Instant::now();
+    let result = decompress(codec, stream, limits);
+    (
+        result,
+        PEAK.load(Ordering::Relaxed) - before,
+        start.elapsed(),
+    )
+}
+
+// One test only: allocations of others would be counted too.
+#[test]
+fn mutations_cost_no_more_than_the_limits() {
+    let limits = Limits {
+        output: 2 << 20,
+        window: 8 << 20,
+    };
+    let count =
+        std::env::var("KPEEL_MUTATIONS").map_or(1500, |count| count.parse().expect("a number"));
+    for (seed, codec) in Codec::ALL.into_iter().enumerate() {
+        let mut random = Random::new(100 + seed as u64);
+        let (mut worst, mut slowest, mut good) = (0, Duration::ZERO, 0);
+        // Small streams for many mutations of headers, a bomb for those that unpack to more.
+        for input in [sample(60_000), vec![0; 8 << 20], b"kernel".to_vec()] {
+            let packed = pack(codec, &input);
+            for _ in 0..count {
+                let bytes = mutate(&packed, &mut random);
+                let (result, held, time) = measure(codec, &bytes, &limits);
+                if let Ok(bytes) = &result {
+                    good += 1;
+                    assert!(bytes.len() as u64 <= limits.output);
+                    assert!(bytes.capacity() as u64 <= limits.output);
+                }
+                worst = worst.max(held);
+                slowest = slowest.max(time);
+            }
+        }
+        println!("{codec}: 3 * {count} mutations, {good} intact, {worst} bytes held, {slowest:?}");
+        assert!(
+            worst <= limits.output as usize + BESIDES,
+            "{codec}: {worst} bytes"
+        );
+        assert!(slowest < Duration::from_secs(10), "{codec}: {slowest:?}");
+    }
+    noise_is_refused(&limits);
+}
+
+/// The magic, then noise.
+fn noise_is_refused(limits: &Limits) {
+    let mut random = Random::new(7);
+    for codec in Codec::ALL {
+        let packed = pack(codec, b"kernel");
+        for keep in [2, 4, 6, 12, 20] {
+            for _ in 0..300 {
+                let len = random.below(3000);
+                let head = packed.get(..keep).unwrap_or(&packed);
+                let stream = [head, &random.bytes(len)].concat();
+                let (_, held, _) = measure(codec, &stream, limits);
+                assert!(
+                    held <= limits.output as usize + BESIDES,
+                    "{codec}: {held} bytes"
+                );
+            }
+        }
+    }
+}
