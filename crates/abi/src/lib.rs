@@ -36,5 +36,8 @@ pub const POST_ANCHOR: &str = "bpf_post_handle_pefile";
 /// Longest string a host reads from a parser, in bytes without its NUL.
 pub const MAX_NAME: usize = 63;
 
+/// Results of `bpf_decompress` that a parser may hold at one time; one more is NULL.
+pub const MAX_RESULTS: usize = 16;
+
 /// Version of this contract, announced by the kernel host in `/sys/kernel/kexec_pe`.
 pub const VERSION: u32 = 1;

@@ -202,6 +202,20 @@ fn a_parser_that_calls_in_vain_ends_with_the_hosts_reason_or_its_own() {
 }
 
 #[test]
+fn a_published_part_of_the_image_costs_no_memory() {
+    let kernel = tiny_kernel(Machine::Arm64, 1 << 20);
+    let image = [&IMAGE[..], &kernel].concat();
+    let load = Load {
+        cmdline: Some(b"s"),
+        ..Load::new(&image, &CARRIER)
+    };
+    let outcome = load.run().unwrap();
+    assert!(outcome.kernel == kernel);
+    let extra = outcome.peak - image.len() as u64;
+    assert!(extra < 1 << 20, "{extra} bytes beside the image");
+}
+
+#[test]
 fn the_post_parser_may_only_warn() {
     let (_, events) = broken("p", Limits::default());
     assert_eq!(

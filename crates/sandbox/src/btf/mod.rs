@@ -246,3 +246,86 @@ impl Header {
         Ok(Self { types, strings })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::build::Builder;
+    use super::*;
+
+    fn bytes(fill: impl FnOnce(&mut Builder)) -> Vec<u8> {
+        let mut builder = Builder::new();
+        builder.int("int", 4, 1);
+        fill(&mut builder);
+        builder.finish()
+    }
+
+    fn field(bytes: Vec<u8>) -> &'static str {
+        Btf::parse(bytes).map_or_else(|bad| bad.field, |_| "none")
+    }
+
+    #[test]
+    fn refuses_headers_that_do_not_add_up() {
+        let good = bytes(|_| {});
+        assert_eq!(field(good.clone()), "none");
+        let len = good.len();
+        for (at, value, expected) in [
+            (0, 0, "BTF magic"),
+            (2, 2, "BTF version and flags"),
+            (3, 1, "BTF version and flags"),
+            (4, 23, "BTF hdr_len"),
+            (8, 4, "BTF str_off"),
+            (12, 3, "BTF type section"),
+            (12, 0, "BTF type section"),
+            (16, 4, "BTF str_off"),
+            (20, 255, "BTF size"),
+            (20, 1, "BTF size"),
+            (24, 99, "BTF name_off"),
+            (31, 31, "BTF type"),
+            (len - 1, b'x', "BTF string section"),
+        ] {
+            let mut bad = good.clone();
+            bad[at] = value;
+            assert_eq!(field(bad), expected, "byte {at} = {value}");
+        }
+        for cut in 0..len {
+            assert_ne!(field(good[..cut].to_vec()), "none", "{cut} bytes");
+        }
+    }
+
+    #[test]
+    fn refuses_types_there_are_not_and_functions_of_others() {
+        let pointer = |to| {
+            bytes(|builder| {
+                builder.refer(Kind::Ptr, "", to);
+            })
+        };
+        assert_eq!(field(pointer(2)), "none");
+        assert_eq!(field(pointer(3)), "BTF type id");
+        let function = |linkage| {
+            bytes(|builder| {
+                let proto = builder.add(Kind::FuncProto, "", 0, 0, &[]);
+                builder.add(Kind::Func, "f", linkage, proto, &[]);
+            })
+        };
+        assert_eq!(field(function(0)), "none");
+        assert_eq!(field(function(1)), "none");
+        assert_eq!(field(function(2)), "BTF linkage");
+    }
+
+    #[test]
+    fn endless_types_have_neither_size_nor_end() {
+        let btf = Btf::parse(bytes(|builder| {
+            builder.refer(Kind::Typedef, "a", 3);
+            builder.refer(Kind::Typedef, "b", 2);
+            builder.add(Kind::Array, "", 0, 0, &[4, 1, 2]);
+            builder.add(Kind::Array, "", 0, 0, &[1, 1, 3]);
+            builder.refer(Kind::Const, "", 0);
+        }))
+        .unwrap();
+        assert_eq!((btf.strip(2), btf.size_of(2)), (None, None));
+        assert_eq!(btf.size_of(4), None);
+        assert_eq!(btf.size_of(5), Some(12));
+        assert_eq!((btf.strip(6), btf.size_of(6)), (Some(0), None));
+        assert_eq!(btf.strip(7), None);
+    }
+}

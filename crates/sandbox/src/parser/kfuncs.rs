@@ -1,7 +1,7 @@
 //! The kfuncs of the ABI.
 
 use kpeel_abi::{
-    KFUNCS, MAX_FIELD, MAX_NAME, Mode as AbiMode, Resource as AbiResource, VerdictCode,
+    KFUNCS, MAX_FIELD, MAX_NAME, MAX_RESULTS, Mode as AbiMode, Resource as AbiResource, VerdictCode,
 };
 use kpeel_bpf::Memory;
 use kpeel_codec::Codec;
@@ -11,7 +11,6 @@ use kpeel_envelope::publication::{Complaint, Mode, Publication, Resource};
 
 use super::Parser;
 use super::places::Place;
-use super::results::MAX_RESULTS;
 use crate::answer::{Answer, E2BIG, EFAULT, EINVAL, EPERM, Stop, negative};
 use crate::buffer::{Buffer, Charge};
 use crate::codec;

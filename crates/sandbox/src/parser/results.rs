@@ -11,9 +11,6 @@ use super::places::Places;
 use crate::buffer::Buffer;
 use crate::loader::unmappable;
 
-/// Results a parser may hold at one time.
-pub(super) const MAX_RESULTS: usize = 16;
-
 /// Live results: address of each `struct mem_range_result`, address of its bytes.
 #[derive(Debug, Default)]
 pub(super) struct Results {
