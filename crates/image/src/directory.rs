@@ -1,6 +1,6 @@
 //! Data directories that matter to an editor.
 
-use kpeel_envelope::error::{Class, Error, Needed, Result};
+use kpeel_envelope::error::Result;
 use kpeel_envelope::pe::{DIRECTORY_CERTIFICATE, Pe};
 use kpeel_envelope::section::SECTION_HEADER_SIZE;
 
@@ -13,35 +13,33 @@ const DIRECTORY_DEBUG: u32 = 6;
 const DEBUG_ENTRY_SIZE: usize = 28;
 const DEBUG_POINTER_TO_RAW_DATA: usize = 24;
 
-/// Checks that nothing stands between the section table and `table_end`, its new end.
-///
-/// # Errors
-/// `Unsupported` naming the first byte in use.
-pub(crate) fn check_free(pe: &Pe<'_>, table_end: usize) -> Result<()> {
+/// Whether nothing stands between the section table and `table_end`, its new end; section data
+/// begin at `head`.
+pub(crate) fn is_free(pe: &Pe<'_>, table_end: usize, head: usize) -> bool {
+    let free = table_end_of(pe);
+    let end = table_end.min(head);
+    let room = pe.bytes().get(free..end).unwrap_or(&[]);
+    // Addresses below SizeOfHeaders are file offsets.
+    let in_room = |start: usize, len: usize| start < end && start.saturating_add(len) > free;
+    room.iter().all(|byte| *byte == 0)
+        && !directories(pe).any(|(_, start, len)| len != 0 && in_room(start, len))
+}
+
+/// Where bytes before `head`, the begin of section data, are in use no more.
+pub(crate) fn used_end(pe: &Pe<'_>, head: usize) -> usize {
+    let bytes = pe.bytes().get(..head).unwrap_or(&[]);
+    let last = bytes.iter().rposition(|byte| *byte != 0);
+    let last = last.map_or(0, |last| last.saturating_add(1));
+    let ends = directories(pe).filter(|(_, start, len)| *len != 0 && *start < head);
+    let ends = ends.map(|(_, start, len)| start.saturating_add(len).min(head));
+    ends.fold(last, usize::max)
+}
+
+/// File offset one past the section table.
+pub(crate) fn table_end_of(pe: &Pe<'_>) -> usize {
     let headers = pe.headers();
     let used = usize::from(headers.number_of_sections).saturating_mul(SECTION_HEADER_SIZE);
-    let free = headers.section_table_offset().saturating_add(used);
-    let end = table_end.min(headers.size_of_headers as usize);
-    let occupied = |at: usize| {
-        let needed = Needed::Words("no bytes in use where a section header must stand");
-        Err(Error::value(
-            Class::Unsupported,
-            "offset behind the section table",
-            at as u64,
-            needed,
-        ))
-    };
-    let room = pe.bytes().get(free..end).unwrap_or(&[]);
-    if let Some(at) = room.iter().position(|byte| *byte != 0) {
-        return occupied(free.saturating_add(at));
-    }
-    // Addresses below SizeOfHeaders are file offsets.
-    for (_, start, len) in directories(pe) {
-        if len != 0 && start < end && start.saturating_add(len) > free {
-            return occupied(start);
-        }
-    }
-    Ok(())
+    headers.section_table_offset().saturating_add(used)
 }
 
 /// Makes the debug directory's file offsets follow the bytes they point at.

@@ -6,13 +6,15 @@ use kpeel_envelope::section::SECTION_HEADER_SIZE;
 use kpeel_formats::zboot::PAYLOAD_OFFSET_AT;
 
 use crate::checksum::check_sum;
-use crate::directory::patch_debug;
+use crate::directory::{patch_debug, table_end_of};
 use crate::editor::Editor;
 use crate::entry::{self, Entry};
 use crate::fixed::zboot_payload;
-use crate::layout::{Layout, Place};
+use crate::layout::{Layout, Place, pe_offset};
 use crate::number::{align_up, get_u32, put, put_u32, to_u32};
 
+/// Offset of the PE signature's place in the DOS header.
+const LFANEW_OFFSET: usize = 0x3c;
 /// Offsets in the COFF header.
 const NUMBER_OF_SECTIONS: usize = 2;
 const POINTER_TO_SYMBOL_TABLE: usize = 8;
@@ -24,13 +26,14 @@ const SIZE_OF_HEADERS: usize = 60;
 /// The image's bytes.
 pub(crate) fn emit(editor: &Editor<'_>, layout: &Layout) -> Result<Vec<u8>> {
     let mut output = copy(editor, layout);
+    move_headers(editor, layout, &mut output)?;
     write_section_table(editor, layout, &mut output)?;
     write_headers(editor, layout, &mut output)?;
     follow_payload(editor, layout, &mut output)?;
     patch_debug(&editor.pe, &layout.moves, &mut output)?;
     let headers = editor.pe.headers();
     if headers.check_sum != 0 {
-        let field = headers.check_sum_offset();
+        let field = headers.check_sum_offset().saturating_add(layout.shift);
         let sum = check_sum(&output, field);
         put_u32(&mut output, field, sum)?;
     }
@@ -55,9 +58,22 @@ fn copy(editor: &Editor<'_>, layout: &Layout) -> Vec<u8> {
     output
 }
 
+/// Moves the PE headers, section table included, to their new place and leaves zeros.
+fn move_headers(editor: &Editor<'_>, layout: &Layout, output: &mut [u8]) -> Result<()> {
+    if layout.shift == 0 {
+        return Ok(());
+    }
+    let old = pe_offset(&editor.pe)..table_end_of(&editor.pe);
+    let new = old.start.saturating_add(layout.shift);
+    let headers = editor.pe.bytes().get(old.clone()).unwrap_or(&[]);
+    put(output, old.start, &vec![0; old.len()])?;
+    put(output, new, headers)?;
+    put_u32(output, LFANEW_OFFSET, to_u32("e_lfanew", new)?)
+}
+
 fn write_section_table(editor: &Editor<'_>, layout: &Layout, output: &mut [u8]) -> Result<()> {
     let headers = editor.pe.headers();
-    let table = headers.section_table_offset();
+    let table = headers.section_table_offset().saturating_add(layout.shift);
     let old = usize::from(headers.number_of_sections).saturating_mul(SECTION_HEADER_SIZE);
     put(output, table, &vec![0; old])?;
     let mut at = table;
@@ -95,7 +111,10 @@ fn section_header(
 
 fn write_headers(editor: &Editor<'_>, layout: &Layout, output: &mut [u8]) -> Result<()> {
     let headers = editor.pe.headers();
-    let (coff, optional) = (headers.coff_offset, headers.optional_header_offset());
+    let coff = headers.coff_offset.saturating_add(layout.shift);
+    let optional = headers
+        .optional_header_offset()
+        .saturating_add(layout.shift);
     let count = u16::try_from(editor.entries.len()).unwrap_or(u16::MAX);
     put(
         output,
@@ -129,7 +148,7 @@ fn write_headers(editor: &Editor<'_>, layout: &Layout, output: &mut [u8]) -> Res
     }
     // Whatever reaches this point has no certificate table any more.
     match headers.directory_offset(DIRECTORY_CERTIFICATE) {
-        Some(at) => put(output, at, &[0; 8]),
+        Some(at) => put(output, at.saturating_add(layout.shift), &[0; 8]),
         None => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
 //! Where everything stands in the image to be written.
 
 use kpeel_envelope::error::{Class, Error, Needed, Result};
+use kpeel_envelope::pe::Pe;
 use kpeel_envelope::section::SECTION_HEADER_SIZE;
 
 use crate::directory;
@@ -9,6 +10,10 @@ use crate::entry::Entry;
 use crate::fixed;
 use crate::moves::Moves;
 use crate::number::{add, align_up};
+
+/// The PE signature stands at a multiple of this ("Signature (Image Only)").
+const PE_ALIGNMENT: usize = 8;
+const PE_SIGNATURE_SIZE: usize = 4;
 
 /// The place of one section's raw data.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -24,6 +29,8 @@ pub(crate) struct Place {
 pub(crate) struct Layout {
     /// SizeOfHeaders: where section data begin.
     pub(crate) head: usize,
+    /// How far the PE headers with the section table move up, behind other bytes of the headers.
+    pub(crate) shift: usize,
     /// One for each entry; meaningless for one without raw data.
     pub(crate) places: Vec<Place>,
     /// Entries with raw data in the order they stand in the file.
@@ -36,16 +43,21 @@ pub(crate) struct Layout {
 
 impl Layout {
     pub(crate) fn new(editor: &Editor<'_>) -> Result<Self> {
-        let head = header_size(editor)?;
+        let kept = header_size(editor)?;
+        let (shift, table_end) = place_table(editor, kept)?;
+        if shift != 0 || table_end > kept || kept != editor.head {
+            fixed::check_may_move(editor.pe.bytes())?;
+        }
         let mut layout = Self {
-            head,
+            head: grown(editor, kept, table_end)?,
+            shift,
             places: vec![Place::default(); editor.entries.len()],
             order: file_order(&editor.entries),
             len: 0,
             moves: Moves::default(),
         };
         let end = layout.place_sections(editor)?;
-        layout.moves.push(0, editor.head.min(head), 0);
+        layout.moves.push(0, kept, 0);
         if layout.moves.any() {
             fixed::check_may_move(editor.pe.bytes())?;
         }
@@ -115,46 +127,67 @@ fn file_order(entries: &[Entry<'_>]) -> Vec<usize> {
     order
 }
 
-/// Bytes before section data: the old number, unless a gap behind the headers must be closed or the
-/// section table needs more.
+/// Bytes of the input before section data that are kept: all, unless a gap behind the headers must
+/// be closed.
 fn header_size(editor: &Editor<'_>) -> Result<usize> {
     let headers = editor.pe.headers();
-    let alignment = headers.file_alignment as usize;
-    let limit = lowest_address(editor);
     let old = editor.head;
-    let mut head = old;
-    if head > limit {
-        // The headers cannot be said to reach that far. What they do not reach may be left out,
-        // if it is nothing.
-        let gap = head.saturating_sub(headers.size_of_headers as usize);
-        head = head.saturating_sub(gap.saturating_sub(gap.checked_rem(alignment).unwrap_or(0)));
-        let dropped = editor.pe.bytes().get(head..old).unwrap_or(&[]);
-        if dropped.iter().any(|byte| *byte != 0) {
-            let reason = "bytes that belong neither to headers nor to a section follow";
-            return Err(Error::reason(Class::Unsupported, "SizeOfHeaders", reason));
-        }
+    if old <= lowest_address(editor) {
+        return Ok(old);
     }
-    let table = headers.section_table_offset();
-    let table_len = editor.entries.len().saturating_mul(SECTION_HEADER_SIZE);
-    let table_end = add("SizeOfHeaders", table, table_len)?;
-    directory::check_free(&editor.pe, table_end)?;
-    let missing = table_end.saturating_sub(head);
-    // Whole multiples keep the alignment of everything behind.
-    head = add(
-        "SizeOfHeaders",
-        head,
-        align_up("SizeOfHeaders", missing, alignment)?,
-    )?;
+    // The headers cannot be said to reach that far. What they do not reach may be left out, if it
+    // is nothing.
+    let gap = old.saturating_sub(headers.size_of_headers as usize);
+    let uneven = gap
+        .checked_rem(headers.file_alignment as usize)
+        .unwrap_or(0);
+    let head = old.saturating_sub(gap.saturating_sub(uneven));
+    let dropped = editor.pe.bytes().get(head..old).unwrap_or(&[]);
+    if dropped.iter().any(|byte| *byte != 0) {
+        let reason = "bytes that belong neither to headers nor to a section follow";
+        return Err(Error::reason(Class::Unsupported, "SizeOfHeaders", reason));
+    }
+    Ok(head)
+}
+
+/// How far the PE headers move, and where their section table then ends. They move only when other
+/// bytes stand where the table must grow: those keep their addresses.
+fn place_table(editor: &Editor<'_>, head: usize) -> Result<(usize, usize)> {
+    let pe = &editor.pe;
+    let table = pe.headers().section_table_offset();
+    let len = editor.entries.len().saturating_mul(SECTION_HEADER_SIZE);
+    let table_end = add("SizeOfHeaders", table, len)?;
+    if directory::is_free(pe, table_end, head) {
+        return Ok((0, table_end));
+    }
+    let place = align_up("e_lfanew", directory::used_end(pe, head), PE_ALIGNMENT)?;
+    let shift = place.saturating_sub(pe_offset(pe));
+    Ok((shift, add("SizeOfHeaders", table_end, shift)?))
+}
+
+/// SizeOfHeaders: `head`, or more when the section table needs it. Whole multiples of FileAlignment
+/// keep the alignment of everything behind.
+fn grown(editor: &Editor<'_>, head: usize, table_end: usize) -> Result<usize> {
+    let alignment = editor.pe.headers().file_alignment as usize;
+    let missing = align_up("SizeOfHeaders", table_end.saturating_sub(head), alignment)?;
+    let head = add("SizeOfHeaders", head, missing)?;
+    let limit = lowest_address(editor);
     if head > limit {
         let needed = Needed::AtMost(limit as u64);
+        let found = head as u64;
         return Err(Error::value(
             Class::Unsupported,
             "SizeOfHeaders",
-            head as u64,
+            found,
             needed,
         ));
     }
     Ok(head)
+}
+
+/// File offset of the PE signature, which stands before the COFF header.
+pub(crate) fn pe_offset(pe: &Pe<'_>) -> usize {
+    pe.headers().coff_offset.saturating_sub(PE_SIGNATURE_SIZE)
 }
 
 /// The first address that a section uses: headers are mapped below it.

@@ -14,8 +14,9 @@ use kpeel_envelope::error::Result;
 use kpeel_envelope::pe::Pe;
 use kpeel_envelope::section::{SECTION_HEADER_SIZE, Section};
 
-use crate::directory::patch_debug;
+use crate::directory::{patch_debug, table_end_of};
 use crate::editor::Editor;
+use crate::layout::pe_offset;
 use crate::moves::Moves;
 use crate::number::{get_u32, to_u32};
 
@@ -59,13 +60,10 @@ pub(crate) fn undo(editor: &Editor<'_>, section: &Section<'_>) -> Option<Vec<u8>
         return None;
     }
     output.resize(head, 0);
+    // Where the headers stand now there was nothing behind those of before.
+    let end = table_end_of(&editor.pe).min(output.len());
+    output.get_mut(pe_offset(&editor.pe).min(end)..end)?.fill(0);
     output.get_mut(..before.len())?.copy_from_slice(before);
-    // Where the added section's header stands there was nothing.
-    let added = before
-        .len()
-        .saturating_add(SECTION_HEADER_SIZE)
-        .min(output.len());
-    output.get_mut(before.len()..added)?.fill(0);
     for range in old_sections(editor, before)? {
         moves.push(range.start, range.len(), output.len());
         output.extend_from_slice(image.get(range)?);
@@ -80,7 +78,11 @@ pub(crate) fn undo(editor: &Editor<'_>, section: &Section<'_>) -> Option<Vec<u8>
 
 /// Ranges of today's image that hold the old sections, gaps included, in the order of the file.
 fn old_sections(editor: &Editor<'_>, before: &[u8]) -> Option<Vec<std::ops::Range<usize>>> {
-    let table = editor.pe.headers().section_table_offset();
+    // The table is the last thing in the record; one section came after it was written.
+    let count = editor.entries.len().checked_sub(1)?;
+    let table = before
+        .len()
+        .checked_sub(count.checked_mul(SECTION_HEADER_SIZE)?)?;
     let mut places = Vec::new();
     let headers = before.get(table..)?.chunks_exact(SECTION_HEADER_SIZE);
     for (entry, header) in editor.entries.iter().zip(headers) {

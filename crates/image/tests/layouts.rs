@@ -102,6 +102,12 @@ fn every_layout_is_kept_covered_and_given_back() {
         let maker = draw.maker();
         let mut image = maker.make();
         draw.shuffle(&mut image, maker.parts.len());
+        if draw.chance(20) {
+            // Bytes of somebody's behind the section table.
+            let table_end = 0x80 + 4 + DIRECTORIES + 16 * 8 + maker.parts.len() * 40;
+            let used = draw.below((maker.headers - table_end + 1) as u32) as usize;
+            image[table_end..table_end + used].fill(5);
+        }
         let before = Pe::parse(&image).unwrap();
         let data = vec![3; 1 + draw.below(4000) as usize];
         let carrier = carrier_of(&[0x95, 0, 0, 0, 0, 0, 0, 0], &data);

@@ -1,6 +1,8 @@
 //! A maker of small PE images that shares no code with the writers under test.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod judge;
+
 pub const MACHINE_AMD64: u16 = 0x8664;
 pub const MACHINE_ARM64: u16 = 0xaa64;
 pub const OPTIONAL: usize = 20;
