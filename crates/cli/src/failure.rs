@@ -38,6 +38,13 @@ pub(crate) enum Cause {
     Usage(String),
     /// A defect of ours.
     Bug(String),
+    /// Something told in full, with how the command ends for it.
+    Told {
+        /// How the command ends.
+        exit: Exit,
+        /// The message.
+        message: String,
+    },
 }
 
 impl Failure {
@@ -65,6 +72,33 @@ impl Failure {
         }
     }
 
+    /// A policy forbids it.
+    pub(crate) fn refused(message: impl Into<String>) -> Self {
+        Self::told(Exit::Refused, message)
+    }
+
+    /// The system failed or lacks something.
+    pub(crate) fn system(message: impl Into<String>) -> Self {
+        Self::told(Exit::System, message)
+    }
+
+    /// A message with how the command ends for it.
+    pub(crate) fn told(exit: Exit, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self {
+            path: None,
+            cause: Cause::Told { exit, message },
+        }
+    }
+
+    /// The same failure, of this file.
+    pub(crate) fn of(self, path: &Path) -> Self {
+        Self {
+            path: Some(path.display().to_string()),
+            ..self
+        }
+    }
+
     /// Standard output cannot be written.
     pub(crate) fn stdout(error: io::Error) -> Self {
         let action = "write to standard output";
@@ -82,6 +116,7 @@ impl Failure {
             Cause::Io { .. } => Exit::System,
             Cause::Usage(_) => Exit::Usage,
             Cause::Bug(_) => Exit::Bug,
+            Cause::Told { exit, .. } => *exit,
         }
     }
 
@@ -100,7 +135,7 @@ impl fmt::Display for Failure {
             Cause::Envelope(error) => write!(f, "{error}"),
             Cause::Link(error) => write!(f, "{error}"),
             Cause::Io { action, error } => write!(f, "cannot {action}: {error}"),
-            Cause::Usage(message) => f.write_str(message),
+            Cause::Usage(message) | Cause::Told { message, .. } => f.write_str(message),
             Cause::Bug(message) => write!(f, "bug in kpeel: {message}"),
         }
     }

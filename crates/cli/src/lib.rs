@@ -21,6 +21,7 @@ mod failure;
 mod input;
 mod json;
 mod layers;
+mod load;
 mod offer;
 mod progress;
 mod report;

@@ -2,9 +2,14 @@
 
 mod attach;
 mod detach;
+mod entries;
+mod exec;
 mod inspect;
+mod load;
 mod parser;
+mod status;
 mod unfold;
+mod unload;
 
 use clap::Subcommand;
 
@@ -21,6 +26,13 @@ pub(crate) enum Command {
     Attach(attach::Attach),
     Detach(detach::Detach),
     Parser(parser::Parser),
+    Load(load::Load),
+    Exec(exec::Exec),
+    Unload(unload::Unload),
+    Status(status::Status),
+    Entries(entries::Entries),
+    #[command(name = crate::load::CHILD, hide = true)]
+    OpenConfined,
 }
 
 impl Command {
@@ -32,6 +44,12 @@ impl Command {
             Self::Attach(command) => command.run(terminal),
             Self::Detach(command) => command.run(terminal),
             Self::Parser(command) => command.run(terminal),
+            Self::Load(command) => command.run(terminal),
+            Self::Exec(command) => command.run(),
+            Self::Unload(command) => command.run(),
+            Self::Status(command) => command.run(terminal),
+            Self::Entries(command) => command.run(terminal),
+            Self::OpenConfined => crate::load::open_confined(),
         }
     }
 }

@@ -1,0 +1,302 @@
+//! Which system call and which trust a load uses, and why.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use kpeel_kexec::{Call, Lockdown, Status};
+use kpeel_sandbox::Machine;
+
+use crate::failure::{Failure, Result};
+
+/// The system call of a load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice {
+    pub(crate) call: Call,
+    pub(crate) why: &'static str,
+}
+
+/// Which calls the running kernel has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Has {
+    pub(crate) file: bool,
+    pub(crate) segments: bool,
+    /// Whether this machine's kernels can be placed by us at all.
+    pub(crate) placeable: bool,
+}
+
+/// Whose signatures count.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Trust {
+    /// Nobody's: nothing is checked here.
+    None,
+    /// Those the running kernel trusts.
+    System,
+    /// Those of the certificates in these files.
+    Certificates(Vec<PathBuf>),
+}
+
+/// The trust of a load.
+#[derive(Clone, Debug)]
+pub(crate) struct Trusting {
+    pub(crate) trust: Trust,
+    pub(crate) why: &'static str,
+}
+
+impl Has {
+    /// Asks the running kernel.
+    pub(crate) fn running() -> Self {
+        Self {
+            file: kpeel_kexec::supported(Call::File),
+            segments: kpeel_kexec::supported(Call::Segments),
+            placeable: Machine::running() == Some(Machine::Arm64),
+        }
+    }
+
+    /// The call to load with: the one asked for, else the one that this kernel has and that can
+    /// take what is to be loaded.
+    ///
+    /// # Errors
+    /// Named: what the call cannot do, or which calls the kernel lacks.
+    pub(crate) fn choose(self, asked: Option<Call>, dtb: bool) -> Result<Choice> {
+        let chosen = |call, why| Ok(Choice { call, why });
+        let can_place = self.segments && self.placeable;
+        match asked {
+            Some(Call::File) if dtb => Err(Failure::usage(DTB_WITH_FILE)),
+            Some(Call::File) if !self.file => Err(Failure::system(NO_FILE)),
+            Some(Call::File) => chosen(Call::File, "--syscall asks for it"),
+            Some(Call::Segments) if !self.placeable => Err(Failure::usage(SEGMENTS_ELSEWHERE)),
+            Some(Call::Segments) if !self.segments => Err(Failure::system(NO_SEGMENTS)),
+            Some(Call::Segments) => chosen(Call::Segments, "--syscall asks for it"),
+            None if dtb && can_place => chosen(Call::Segments, "only it can take --dtb"),
+            None if dtb => Err(Failure::usage(DTB_WITH_FILE)),
+            None if self.file => chosen(Call::File, "the running kernel has it"),
+            None if can_place => {
+                chosen(Call::Segments, "the running kernel has no kexec_file_load")
+            }
+            None if self.placeable => Err(Failure::system(NEITHER)),
+            None => Err(Failure::system(NO_FILE_AND_NO_OTHER_WAY)),
+        }
+    }
+}
+
+const DTB_WITH_FILE: &str = "--dtb: kexec_file_load cannot take a device tree: only --syscall \
+     segments can, which kpeel has on aarch64";
+const NO_FILE: &str =
+    "--syscall file: the running kernel is built without kexec_file_load (CONFIG_KEXEC_FILE)";
+const NO_SEGMENTS: &str =
+    "--syscall segments: the running kernel is built without kexec_load (CONFIG_KEXEC)";
+const SEGMENTS_ELSEWHERE: &str =
+    "--syscall segments: kpeel places kernels for kexec_load on aarch64 only";
+const NEITHER: &str = "the running kernel is built without kexec_file_load (CONFIG_KEXEC_FILE) and \
+     without kexec_load (CONFIG_KEXEC)";
+const NO_FILE_AND_NO_OTHER_WAY: &str = "the running kernel is built without kexec_file_load \
+     (CONFIG_KEXEC_FILE), and kpeel places kernels for kexec_load on aarch64 only";
+
+impl Trust {
+    /// From the words of `--trust`.
+    ///
+    /// # Errors
+    /// `none` and `system` stand alone.
+    pub(crate) fn parse(words: &[String]) -> Result<Option<Self>> {
+        let keyword = |word: &String| word == "none" || word == "system";
+        match words {
+            [] => Ok(None),
+            [one] if one == "none" => Ok(Some(Self::None)),
+            [one] if one == "system" => Ok(Some(Self::System)),
+            words if words.iter().any(keyword) => Err(Failure::usage(
+                "--trust: found none or system beside others, needed it alone",
+            )),
+            files => Ok(Some(Self::Certificates(
+                files.iter().map(PathBuf::from).collect(),
+            ))),
+        }
+    }
+}
+
+impl Trusting {
+    /// What the caller asked for, else what this system's state asks for.
+    pub(crate) fn decide(asked: Option<Trust>, status: &Status) -> Self {
+        let trusting = |trust, why| Self { trust, why };
+        if let Some(trust) = asked {
+            return trusting(trust, "--trust asks for it");
+        }
+        match status.lockdown {
+            _ if status.secure_boot == Some(true) => trusting(Trust::System, "Secure Boot is on"),
+            Lockdown::Integrity => trusting(Trust::System, "kernel lockdown is on (integrity)"),
+            Lockdown::Confidentiality => {
+                trusting(Trust::System, "kernel lockdown is on (confidentiality)")
+            }
+            Lockdown::None | Lockdown::Unknown => {
+                trusting(Trust::None, "neither Secure Boot nor kernel lockdown is on")
+            }
+        }
+    }
+
+    /// How it is written on a command line.
+    pub(crate) fn name(&self) -> String {
+        match &self.trust {
+            Trust::None => "none".to_owned(),
+            Trust::System => "system".to_owned(),
+            Trust::Certificates(files) => {
+                let files: Vec<_> = files
+                    .iter()
+                    .map(|file| file.display().to_string())
+                    .collect();
+                files.join(" ")
+            }
+        }
+    }
+
+    /// Refuses what cannot be checked.
+    ///
+    /// # Errors
+    /// Every trust but none.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.trust == Trust::None {
+            return Ok(());
+        }
+        let (name, why) = (self.name(), self.why);
+        Err(Failure::refused(format!(
+            "--trust {name} ({why}): this kpeel cannot check signatures: --trust none leaves the \
+             check to the running kernel"
+        )))
+    }
+}
+
+/// How `--syscall` names a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallName(pub(crate) Call);
+
+impl FromStr for CallName {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> std::result::Result<Self, Self::Err> {
+        match name {
+            "file" => Ok(Self(Call::File)),
+            "segments" => Ok(Self(Call::Segments)),
+            _ => Err("needed file or segments"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+
+    const BOTH: Has = Has {
+        file: true,
+        segments: true,
+        placeable: true,
+    };
+
+    fn refusal(has: Has, asked: Option<Call>, dtb: bool) -> (String, Exit) {
+        let failure = has.choose(asked, dtb).unwrap_err();
+        (failure.to_string(), failure.exit())
+    }
+
+    #[test]
+    fn the_file_call_is_taken_where_it_is() {
+        assert_eq!(BOTH.choose(None, false).unwrap().call, Call::File);
+        let only_segments = Has {
+            file: false,
+            ..BOTH
+        };
+        let choice = only_segments.choose(None, false).unwrap();
+        assert_eq!(choice.call, Call::Segments);
+        assert_eq!(choice.why, "the running kernel has no kexec_file_load");
+        let neither = Has {
+            segments: false,
+            ..only_segments
+        };
+        assert_eq!(
+            refusal(neither, None, false),
+            (NEITHER.into(), Exit::System)
+        );
+        let elsewhere = Has {
+            placeable: false,
+            ..only_segments
+        };
+        assert_eq!(refusal(elsewhere, None, false).1, Exit::System);
+    }
+
+    #[test]
+    fn the_caller_may_choose_a_call_that_is_there() {
+        for call in [Call::File, Call::Segments] {
+            assert_eq!(BOTH.choose(Some(call), false).unwrap().call, call);
+        }
+        let none = Has {
+            file: false,
+            segments: false,
+            placeable: true,
+        };
+        assert_eq!(refusal(none, Some(Call::File), false).0, NO_FILE);
+        assert_eq!(refusal(none, Some(Call::Segments), false).0, NO_SEGMENTS);
+        let elsewhere = Has {
+            placeable: false,
+            ..BOTH
+        };
+        assert_eq!(
+            refusal(elsewhere, Some(Call::Segments), false),
+            (SEGMENTS_ELSEWHERE.into(), Exit::Usage)
+        );
+    }
+
+    #[test]
+    fn a_device_tree_needs_segments() {
+        assert_eq!(BOTH.choose(None, true).unwrap().call, Call::Segments);
+        assert_eq!(
+            BOTH.choose(Some(Call::Segments), true).unwrap().call,
+            Call::Segments
+        );
+        let refused = (DTB_WITH_FILE.to_owned(), Exit::Usage);
+        assert_eq!(refusal(BOTH, Some(Call::File), true), refused);
+        let elsewhere = Has {
+            placeable: false,
+            ..BOTH
+        };
+        assert_eq!(refusal(elsewhere, None, true), refused);
+    }
+
+    fn decided(asked: Option<Trust>, status: Status) -> Trusting {
+        Trusting::decide(asked, &status)
+    }
+
+    #[test]
+    fn secure_boot_and_lockdown_ask_for_signatures() {
+        let open = Status::default();
+        assert_eq!(decided(None, open).trust, Trust::None);
+        decided(None, open).check().unwrap();
+        let secure = Status {
+            secure_boot: Some(true),
+            ..open
+        };
+        let locked = Status {
+            lockdown: Lockdown::Integrity,
+            ..open
+        };
+        for status in [secure, locked] {
+            assert_eq!(decided(None, status).trust, Trust::System);
+            let refused = decided(None, status).check().unwrap_err();
+            assert_eq!(refused.exit(), Exit::Refused);
+            assert!(refused.to_string().contains(" is on"), "{refused}");
+            decided(Some(Trust::None), status).check().unwrap();
+        }
+    }
+
+    #[test]
+    fn trust_is_none_or_system_or_files() {
+        let parse = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+            Trust::parse(&words)
+        };
+        assert_eq!(parse(&[]).unwrap(), None);
+        assert_eq!(parse(&["none"]).unwrap(), Some(Trust::None));
+        assert_eq!(parse(&["system"]).unwrap(), Some(Trust::System));
+        let files = Trust::Certificates(vec!["a.pem".into(), "b.pem".into()]);
+        assert_eq!(parse(&["a.pem", "b.pem"]).unwrap(), Some(files.clone()));
+        assert_eq!(parse(&["none", "a.pem"]).unwrap_err().exit(), Exit::Usage);
+        let refused = decided(Some(files), Status::default()).check().unwrap_err();
+        assert!(refused.to_string().starts_with("--trust a.pem b.pem"));
+    }
+}

@@ -1,0 +1,354 @@
+//! The parent's side: has an image opened in a confined child, and takes the results in sealed
+//! memory.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use kpeel_confine::Killed;
+use kpeel_envelope::compose::{INITRD_ALIGNMENT, cmdline_text};
+use kpeel_envelope::limits::Limits;
+use kpeel_sandbox::Machine;
+
+use super::input::{Input, memory, seal};
+use super::wire::{Answer, Done, Order, Parser, Results, Warning, shown};
+use crate::failure::{Cause, Failure, Result};
+
+/// The hidden command that the child runs.
+pub(crate) const CHILD: &str = "open-confined";
+
+/// Longest answer read, in bytes; there are few and short texts in it.
+const ANSWER_MAX: u64 = 16 << 20;
+/// Bytes of a kernel that tell what it is.
+const HEADER: u64 = 64 << 10;
+
+/// What is to be opened.
+#[derive(Debug)]
+pub(crate) struct Task<'t> {
+    pub(crate) image: &'t Input,
+    pub(crate) initrd: Option<&'t Input>,
+    /// The caller's command line with its selector.
+    pub(crate) cmdline: Option<&'t str>,
+    pub(crate) crash: bool,
+    pub(crate) embedded: bool,
+    /// Name, and carrier of those that do not come with kpeel.
+    pub(crate) parsers: Vec<(String, Option<Vec<u8>>)>,
+    pub(crate) trace: bool,
+}
+
+/// The image, open.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// The kernel; `None` when the image itself is the kernel, untouched.
+    pub(crate) kernel: Option<Memory>,
+    /// The initrd; `None` when the caller's, if there is one, is all of it.
+    pub(crate) initrd: Option<Memory>,
+    /// The command line, whole, without NUL.
+    pub(crate) cmdline: Vec<u8>,
+    /// The image's device tree.
+    pub(crate) dtb: Option<Memory>,
+    /// Envelopes opened.
+    pub(crate) envelopes: u32,
+    /// Whether the file was compressed as a whole.
+    pub(crate) unpacked: bool,
+    /// Envelope that gave an initrd.
+    pub(crate) initrd_envelope: Option<u32>,
+    /// Envelope that gave a command line.
+    pub(crate) cmdline_envelope: Option<u32>,
+    /// The profile selected.
+    pub(crate) profile: Option<u32>,
+    /// Whether the image seals secrets against measurements that only firmware makes.
+    pub(crate) pcrsig: bool,
+    /// Whether the kernel has a certificate table.
+    pub(crate) signed: bool,
+    /// Machine the kernel is for.
+    pub(crate) machine: Machine,
+}
+
+/// Bytes nobody can change.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) file: File,
+    pub(crate) size: u64,
+}
+
+/// Opens the image. Warnings are handed over even when it fails.
+pub(crate) fn open(task: &Task<'_>) -> (Vec<Warning>, Result<Opened>) {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("kpeel").arg(CHILD);
+    open_by(command, task)
+}
+
+/// As [`open`], with this command as the child.
+fn open_by(command: Command, task: &Task<'_>) -> (Vec<Warning>, Result<Opened>) {
+    let results = match Results::new() {
+        Ok(results) => results,
+        Err(failure) => return (Vec::new(), Err(failure)),
+    };
+    match answer(command, task, &results) {
+        Ok(Answer { warnings, done }) => {
+            let opened = match done {
+                Ok(done) => take(task, results, done),
+                Err(failed) => Err(Failure {
+                    path: None,
+                    cause: Cause::Envelope(failed.error()),
+                }),
+            };
+            (warnings, opened.map_err(|failure| failure.about(task)))
+        }
+        Err(failure) => (Vec::new(), Err(failure.about(task))),
+    }
+}
+
+impl Failure {
+    /// Most of what fails here concerns the image.
+    fn about(self, task: &Task<'_>) -> Self {
+        match (&self.path, task.image.parts.first()) {
+            (None, Some(part)) => self.of(&part.path),
+            _ => self,
+        }
+    }
+}
+
+impl Results<File> {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            kernel: memory("kernel")?,
+            initrd: memory("initrd")?,
+            dtb: memory("dtb")?,
+        })
+    }
+}
+
+/// Runs the child to its end.
+fn answer(mut command: Command, task: &Task<'_>, results: &Results<File>) -> Result<Answer> {
+    let image = inheritable(&task.image.memory)?;
+    let initrd = task
+        .initrd
+        .map(|initrd| inheritable(&initrd.memory))
+        .transpose()?;
+    let kernel = inheritable(&results.kernel)?;
+    let new_initrd = inheritable(&results.initrd)?;
+    let dtb = inheritable(&results.dtb)?;
+    let order = Order {
+        parent: std::process::id(),
+        image: image.as_raw_fd(),
+        initrd: initrd.as_ref().map(AsRawFd::as_raw_fd),
+        cmdline: task.cmdline.map(|line| line.as_bytes().to_vec()),
+        results: Results {
+            kernel: kernel.as_raw_fd(),
+            initrd: new_initrd.as_raw_fd(),
+            dtb: dtb.as_raw_fd(),
+        },
+        crash: task.crash,
+        embedded: task.embedded,
+        parsers: task
+            .parsers
+            .iter()
+            .map(|(name, carrier)| Parser {
+                name: name.clone(),
+                carrier: carrier.clone(),
+            })
+            .collect(),
+        trace: task.trace,
+    };
+    let child = command
+        .env_clear()
+        .stdin(stdin(&order)?)
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| Failure::system(format!("cannot start the confined child: {error}")))?;
+    let (text, status) = collect(child)?;
+    if let Some(killed) = kpeel_confine::killed(status) {
+        return Err(killed_by(killed));
+    }
+    serde_json::from_slice(&text).map_err(|error| {
+        bug(format!(
+            "the confined child ended with {status} and no answer: {}",
+            shown(&error.to_string())
+        ))
+    })
+}
+
+/// The order as a file to read from.
+fn stdin(order: &Order) -> Result<File> {
+    let text = serde_json::to_vec(order).map_err(|error| bug(error.to_string()))?;
+    let mut order = memory("order")?;
+    order
+        .write_all(&text)
+        .map_err(|error| Failure::system(format!("writing memory: {error}")))?;
+    seal(&order)?;
+    Ok(order)
+}
+
+/// Reads the answer and waits for the end; on no path is the child left behind.
+fn collect(mut child: Child) -> Result<(Vec<u8>, ExitStatus)> {
+    let mut text = Vec::new();
+    let read = match child.stdout.take() {
+        Some(stdout) => stdout.take(ANSWER_MAX).read_to_end(&mut text).map(|_| ()),
+        None => Ok(()),
+    };
+    if read.is_err() || text.len() as u64 == ANSWER_MAX {
+        let _ = child.kill();
+    }
+    let status = child.wait();
+    let failure = |error| Failure::system(format!("waiting for the confined child: {error}"));
+    read.map_err(failure)?;
+    Ok((text, status.map_err(failure)?))
+}
+
+fn killed_by(killed: Killed) -> Failure {
+    match killed {
+        Killed::ForbiddenCall => Failure::refused(killed.to_string()),
+        Killed::Signal(_) => Failure::system(killed.to_string()),
+    }
+}
+
+/// A descriptor of the same file that a child inherits. Dropped, no later child does.
+fn inheritable(file: &File) -> Result<OwnedFd> {
+    // Unlike those of the standard library, this duplicate stays open over exec.
+    rustix::io::dup(file.as_fd())
+        .map_err(|error| Failure::system(format!("cannot share a file with a child: {error}")))
+}
+
+/// Checks an answer, and seals the results it tells of.
+fn take(task: &Task<'_>, results: Results<File>, done: Done) -> Result<Opened> {
+    let limits = Limits::default();
+    let Results {
+        kernel,
+        initrd,
+        dtb,
+    } = results;
+    let kernel = sealed(kernel, done.sizes.kernel, "kernel", limits.kernel)?;
+    let initrd = sealed(initrd, done.sizes.initrd, "initrd", limits.initrd)?;
+    let dtb = sealed(dtb, done.sizes.dtb, "dtb", limits.image)?;
+    let source = kernel
+        .as_ref()
+        .map_or(&task.image.memory, |kernel| &kernel.file);
+    let machine = machine(source)?;
+    if let (Some(whole), Some(callers)) = (&initrd, task.initrd) {
+        ends_with(whole, callers)?;
+    }
+    Ok(Opened {
+        kernel,
+        initrd,
+        cmdline: cmdline(task, done.cmdline.unwrap_or_default(), &limits)?,
+        dtb,
+        envelopes: done.opened,
+        unpacked: done.unpacked,
+        initrd_envelope: done.initrd_envelope,
+        cmdline_envelope: done.cmdline_envelope,
+        profile: done.profile,
+        pcrsig: done.pcrsig,
+        signed: done.signed,
+        machine,
+    })
+}
+
+/// A result, sealed; `None` if the child made none.
+fn sealed(file: File, size: Option<u64>, name: &str, allowed: u64) -> Result<Option<Memory>> {
+    let Some(size) = size else {
+        return Ok(None);
+    };
+    seal(&file)?;
+    let found = file
+        .metadata()
+        .map_err(|error| Failure::system(format!("the {name}'s size: {error}")))?
+        .len();
+    if found != size || found == 0 || found > allowed {
+        return Err(untrue(format!(
+            "{name}: found {found} bytes, needed the {size} it tells of and at most {allowed}"
+        )));
+    }
+    Ok(Some(Memory { file, size }))
+}
+
+/// What the kernel is for, by its header.
+fn machine(kernel: &File) -> Result<Machine> {
+    let mut header = vec![0; HEADER as usize];
+    let mut filled = 0;
+    while let Some(rest) = header.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        let count = kernel
+            .read_at(rest, filled as u64)
+            .map_err(|error| Failure::system(format!("reading the kernel: {error}")))?;
+        if count == 0 {
+            break;
+        }
+        filled = filled.saturating_add(count);
+    }
+    header.truncate(filled);
+    let machine = Machine::of_kernel(&header).ok_or_else(|| {
+        untrue("kernel: found no header of one, needed one for this machine".to_owned())
+    })?;
+    if Machine::running().is_some_and(|running| running != machine) {
+        return Err(untrue("kernel: is for another machine".to_owned()));
+    }
+    Ok(machine)
+}
+
+/// The whole initrd has to end with the caller's.
+fn ends_with(whole: &Memory, callers: &Input) -> Result<()> {
+    const CHUNK: u64 = 1 << 20;
+    let differs = || untrue("initrd: does not end with the caller's".to_owned());
+    let start = whole.size.checked_sub(callers.size).ok_or_else(differs)?;
+    if start % INITRD_ALIGNMENT as u64 != 0 {
+        return Err(differs());
+    }
+    let (mut one, mut other) = (vec![0; CHUNK as usize], vec![0; CHUNK as usize]);
+    let mut at = 0;
+    while at < callers.size {
+        let count = callers.size.saturating_sub(at).min(CHUNK) as usize;
+        let parts = one.get_mut(..count).zip(other.get_mut(..count));
+        let (one, other) = parts.ok_or_else(differs)?;
+        whole
+            .file
+            .read_exact_at(one, start.saturating_add(at))
+            .and_then(|()| callers.memory.read_exact_at(other, at))
+            .map_err(|error| Failure::system(format!("reading the initrd: {error}")))?;
+        if one != other {
+            return Err(differs());
+        }
+        at = at.saturating_add(count as u64);
+    }
+    Ok(())
+}
+
+/// The whole command line has to be text and to end with the caller's.
+fn cmdline(task: &Task<'_>, line: Vec<u8>, limits: &Limits) -> Result<Vec<u8>> {
+    let text = cmdline_text(&line).map_err(|_| untrue("command line: holds a NUL".to_owned()))?;
+    if text.len() != line.len() || line.len() as u64 > limits.cmdline {
+        return Err(untrue("command line: ends with blanks".to_owned()));
+    }
+    let callers = task.cmdline.map_or("", without_selector);
+    if !line.ends_with(callers.trim_end().as_bytes()) {
+        return Err(untrue(
+            "command line: does not end with the caller's".to_owned(),
+        ));
+    }
+    Ok(line)
+}
+
+/// A caller's line as a kernel gets it.
+pub(crate) fn without_selector(line: &str) -> &str {
+    match kpeel_envelope::compose::split_selector(line.as_bytes()) {
+        Ok((_, rest)) => line
+            .get(line.len().saturating_sub(rest.len())..)
+            .unwrap_or_default(),
+        Err(_) => line,
+    }
+}
+
+/// An answer that a child of ours cannot have given by itself.
+fn untrue(what: String) -> Failure {
+    bug(format!("the confined child's answer is not true: {what}"))
+}
+
+fn bug(message: String) -> Failure {
+    Failure {
+        path: None,
+        cause: Cause::Bug(message),
+    }
+}

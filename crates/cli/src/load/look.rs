@@ -1,0 +1,147 @@
+//! Looks at Unified Kernel Images as the pipeline opens them, for what only a loader needs to know.
+
+use kpeel_envelope::carrier::Carrier;
+use kpeel_envelope::error::{Class, Error, Needed, Result};
+use kpeel_envelope::host::{Envelope, Host, Stage, Trust};
+use kpeel_envelope::limits::Meter;
+use kpeel_envelope::pe::Pe;
+use kpeel_envelope::publication::Run;
+use kpeel_formats::uki;
+
+/// Largest device tree (`Documentation/arch/arm64/booting.rst`, section 2).
+const DTB_MAX: usize = 2 << 20;
+
+/// A host that takes notes and leaves all work to another one.
+#[derive(Debug)]
+pub(super) struct Look<'h, H> {
+    host: &'h mut H,
+    profile: Option<u32>,
+    notes: Notes,
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// Whether there was a Unified Kernel Image at all.
+    uki: bool,
+    /// The device tree of the profile that counts.
+    pub(super) dtb: Option<Vec<u8>>,
+    /// Whether there are signatures over measurements.
+    pub(super) pcrsig: bool,
+}
+
+impl<'h, H: Host> Look<'h, H> {
+    /// `profile` is the one the caller selects.
+    pub(super) fn new(host: &'h mut H, profile: Option<u32>) -> Self {
+        Self {
+            host,
+            profile,
+            notes: Notes::default(),
+        }
+    }
+
+    /// What was seen by the time the image was open.
+    ///
+    /// # Errors
+    /// `Misuse` when a profile was selected and there was nothing to select from.
+    pub(super) fn notes(self) -> Result<Notes> {
+        match self.profile {
+            Some(profile) if profile != 0 && !self.notes.uki => Err(no_profiles(profile)),
+            _ => Ok(self.notes),
+        }
+    }
+
+    fn look(&mut self, pe: &Pe<'_>) -> Result<()> {
+        let mut sections = Vec::new();
+        let mut data = Vec::new();
+        for section in pe.sections() {
+            let mut name = [0; 8];
+            for (to, from) in name.iter_mut().zip(section.name()) {
+                *to = *from;
+            }
+            sections.push(uki::Section {
+                name,
+                // Only to find the section's data again.
+                offset: section.index,
+                size: section.data().len() as u32,
+            });
+            data.push(section.data());
+        }
+        // What is wrong with a table, the parser says.
+        let Ok(table) = uki::Uki::new(&sections) else {
+            return Ok(());
+        };
+        self.notes.uki = true;
+        let profile = self.profile.unwrap_or(0);
+        let selection = match table.select(profile.into()) {
+            Ok(selection) => selection,
+            Err(uki::Error::NoProfile { count: 0, .. }) => return Err(no_profiles(profile)),
+            Err(uki::Error::NoProfile { count, .. }) => {
+                let last = (count as u64).saturating_sub(1);
+                let needed = Needed::AtMost(last);
+                return Err(Error::value(
+                    Class::Misuse,
+                    "profile",
+                    profile.into(),
+                    needed,
+                ));
+            }
+            Err(_) => return Ok(()),
+        };
+        let content = |kind| {
+            let section = selection.get(kind)?;
+            let at = usize::try_from(section.offset).ok()?;
+            data.get(at).copied().filter(|data| !data.is_empty())
+        };
+        self.notes.pcrsig |= content(uki::Kind::Pcrsig).is_some();
+        if let Some(dtb) = content(uki::Kind::Dtb).filter(|dtb| dtb.len() <= DTB_MAX) {
+            self.notes.dtb = Some(dtb.to_vec());
+        }
+        Ok(())
+    }
+}
+
+fn no_profiles(profile: u32) -> Error {
+    let needed = Needed::Words("0, since the image has no profiles");
+    Error::value(Class::Misuse, "profile", profile.into(), needed)
+}
+
+impl<H: Host> Host for Look<'_, H> {
+    type Buffer = H::Buffer;
+    type Armed = H::Armed;
+
+    fn meter(&self) -> &Meter {
+        self.host.meter()
+    }
+
+    fn verdict(&mut self, envelope: &Envelope<'_>) -> Result<Trust> {
+        // Contents are looked at after the verdict only.
+        let trust = self.host.verdict(envelope)?;
+        self.look(envelope.pe)?;
+        Ok(trust)
+    }
+
+    fn arm(
+        &mut self,
+        stage: &Stage<'_, Self::Buffer>,
+        carrier: &Carrier<'_>,
+    ) -> Result<Self::Armed> {
+        self.host.arm(stage, carrier)
+    }
+
+    fn run(&mut self, armed: &mut Self::Armed) -> Result<Run<Self::Buffer>> {
+        self.host.run(armed)
+    }
+
+    fn post(&mut self, armed: &mut Self::Armed) -> Result<()> {
+        self.host.post(armed)
+    }
+
+    fn concat(&mut self, parts: &[&[u8]]) -> Result<Self::Buffer> {
+        self.host.concat(parts)
+    }
+
+    fn recognise(&mut self, kernel: &[u8]) -> Result<()> {
+        self.host.recognise(kernel)
+    }
+}

@@ -1,0 +1,322 @@
+//! What parent and confined child tell each other: one order, one answer, both JSON.
+//!
+//! The child may have been taken over by what it opened, so the parent believes nothing of an
+//! answer that it can check, and shows none of its text unescaped.
+
+use kpeel_envelope::error::{Class, Detail, Error, Field, Name, Needed, Refusal};
+use serde::{Deserialize, Serialize};
+
+use crate::text;
+
+/// Longest text taken from an answer, in characters.
+const TEXT_MAX: usize = 256;
+
+/// What the child is to do. Files are numbers of descriptors that it inherits.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Order {
+    /// Process that waits for the answer.
+    pub(super) parent: u32,
+    pub(super) image: i32,
+    pub(super) initrd: Option<i32>,
+    /// The caller's command line with its selector.
+    pub(super) cmdline: Option<Vec<u8>>,
+    /// Where the results go.
+    pub(super) results: Results<i32>,
+    pub(super) crash: bool,
+    pub(super) embedded: bool,
+    pub(super) parsers: Vec<Parser>,
+    /// Whether to say on standard error what happens.
+    pub(super) trace: bool,
+}
+
+/// One thing for each result that is too large for an answer.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub(super) struct Results<T> {
+    pub(super) kernel: T,
+    pub(super) initrd: T,
+    pub(super) dtb: T,
+}
+
+/// An offered parser.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Parser {
+    pub(super) name: String,
+    /// None for a bundled one.
+    pub(super) carrier: Option<Vec<u8>>,
+}
+
+/// What became of it.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Answer {
+    /// Also those of a failed attempt.
+    pub(super) warnings: Vec<Warning>,
+    pub(super) done: Result<Done, Failed>,
+}
+
+/// The image is open.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(super) struct Done {
+    /// Bytes of each result; none where the caller's own file is the result, or nothing is.
+    pub(super) sizes: Results<Option<u64>>,
+    /// Codec of a file that was compressed as a whole.
+    pub(super) unpacked: bool,
+    pub(super) opened: u32,
+    /// Envelope that gave an initrd.
+    pub(super) initrd_envelope: Option<u32>,
+    /// Envelope that gave a command line.
+    pub(super) cmdline_envelope: Option<u32>,
+    pub(super) cmdline: Option<Vec<u8>>,
+    pub(super) profile: Option<u32>,
+    /// Whether the image is sealed against measurements that only firmware makes.
+    pub(super) pcrsig: bool,
+    /// Whether the kernel has a certificate table.
+    pub(super) signed: bool,
+}
+
+/// A parser's warning.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Warning {
+    pub(crate) depth: u32,
+    pub(crate) field: String,
+    pub(crate) found: u64,
+    pub(crate) needed: u64,
+}
+
+/// An error of the pipeline.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Failed {
+    class: WireClass,
+    depth: u32,
+    field: String,
+    index: Option<u32>,
+    detail: WireDetail,
+    /// What the sandbox adds.
+    pub(super) more: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+enum WireClass {
+    Malformed,
+    Unsupported,
+    Signature,
+    Bound,
+    Permission,
+    Misuse,
+    System(i32),
+    Bug,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+enum WireDetail {
+    Value { found: u64, needed: WireNeeded },
+    Absent,
+    Reason(String),
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+enum WireNeeded {
+    Exactly(u64),
+    AtLeast(u64),
+    AtMost(u64),
+    MultipleOf(u64),
+    PowerOfTwo,
+    Given(u64),
+    Words(String),
+}
+
+impl Parser {
+    /// Its own carrier, or that of the bundled parser of its name.
+    pub(super) fn carrier(&self) -> Option<&[u8]> {
+        let bundled = || kpeel_parsers::by_name(&self.name).map(|bundled| bundled.carrier);
+        self.carrier.as_deref().or_else(bundled)
+    }
+}
+
+impl Failed {
+    pub(super) fn new(error: &Error, more: Option<&str>) -> Self {
+        Self {
+            class: error.class.into(),
+            depth: error.depth,
+            field: error.field.to_string(),
+            index: error.index,
+            detail: match error.detail {
+                Detail::Value { found, needed } => WireDetail::Value {
+                    found,
+                    needed: needed.into(),
+                },
+                Detail::Absent => WireDetail::Absent,
+                Detail::Reason(reason) => WireDetail::Reason(reason.to_owned()),
+            },
+            more: more.map(str::to_owned),
+        }
+    }
+
+    /// The error again, safe to show.
+    pub(super) fn error(&self) -> Error {
+        let detail = match &self.detail {
+            WireDetail::Value { found, needed } => Detail::Value {
+                found: *found,
+                needed: needed.needed(),
+            },
+            WireDetail::Absent => Detail::Absent,
+            WireDetail::Reason(reason) => Detail::Reason(keep(reason)),
+        };
+        let field = if self.field.len() <= Name::MAX {
+            Field::Parser(Name::from_bytes(self.field.as_bytes()))
+        } else {
+            Field::Named(keep(&self.field))
+        };
+        Error {
+            class: self.class.class(),
+            depth: self.depth,
+            field,
+            index: self.index,
+            detail,
+        }
+    }
+}
+
+impl Warning {
+    /// As a line, safe to show.
+    pub(crate) fn line(&self) -> String {
+        let Self {
+            depth,
+            field,
+            found,
+            needed,
+        } = self;
+        let field = shown(field);
+        format!("warning: envelope {depth}: {field}: found {found} ({found:#x}), needed {needed}")
+    }
+}
+
+/// Text of the child, bounded and safe to show.
+pub(super) fn shown(untrusted: &str) -> String {
+    let start: String = untrusted.chars().take(TEXT_MAX).collect();
+    text::escape(start.as_bytes())
+}
+
+/// The text for as long as the process lives. There is one answer in a process, with at most three
+/// texts.
+fn keep(untrusted: &str) -> &'static str {
+    shown(untrusted).leak()
+}
+
+impl From<Class> for WireClass {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Malformed => Self::Malformed,
+            Class::Unsupported => Self::Unsupported,
+            Class::Refused(Refusal::Signature) => Self::Signature,
+            Class::Refused(Refusal::Bound) => Self::Bound,
+            Class::Refused(Refusal::Permission) => Self::Permission,
+            Class::Misuse => Self::Misuse,
+            Class::System(errno) => Self::System(errno),
+            Class::Bug => Self::Bug,
+        }
+    }
+}
+
+impl WireClass {
+    fn class(self) -> Class {
+        match self {
+            Self::Malformed => Class::Malformed,
+            Self::Unsupported => Class::Unsupported,
+            Self::Signature => Class::Refused(Refusal::Signature),
+            Self::Bound => Class::Refused(Refusal::Bound),
+            Self::Permission => Class::Refused(Refusal::Permission),
+            Self::Misuse => Class::Misuse,
+            Self::System(errno) => Class::System(errno),
+            Self::Bug => Class::Bug,
+        }
+    }
+}
+
+impl From<Needed> for WireNeeded {
+    fn from(needed: Needed) -> Self {
+        match needed {
+            Needed::Exactly(value) => Self::Exactly(value),
+            Needed::AtLeast(value) => Self::AtLeast(value),
+            Needed::AtMost(value) => Self::AtMost(value),
+            Needed::MultipleOf(value) => Self::MultipleOf(value),
+            Needed::PowerOfTwo => Self::PowerOfTwo,
+            Needed::Given(value) => Self::Given(value),
+            Needed::Words(words) => Self::Words(words.to_owned()),
+        }
+    }
+}
+
+impl WireNeeded {
+    fn needed(&self) -> Needed {
+        match self {
+            Self::Exactly(value) => Needed::Exactly(*value),
+            Self::AtLeast(value) => Needed::AtLeast(*value),
+            Self::AtMost(value) => Needed::AtMost(*value),
+            Self::MultipleOf(value) => Needed::MultipleOf(*value),
+            Self::PowerOfTwo => Needed::PowerOfTwo,
+            Self::Given(value) => Needed::Given(*value),
+            Self::Words(words) => Needed::Words(keep(words)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn through(error: &Error) -> Error {
+        let text = serde_json::to_string(&Failed::new(error, None)).unwrap();
+        serde_json::from_str::<Failed>(&text).unwrap().error()
+    }
+
+    #[test]
+    fn errors_come_through_as_they_were() {
+        let mut errors = vec![
+            Error::absent(Class::Bug, "kexec:kernel"),
+            Error::reason(Class::Unsupported, "kernel", "no parser opens it"),
+            Error::verdict(Class::Malformed, Name::from_bytes(b"a field"), 3, 4).at_depth(2),
+            Error::malformed(
+                "a field whose name is too long to be one of a parser's",
+                1,
+                Needed::Words("some"),
+            )
+            .of_entry(3),
+        ];
+        for needed in [
+            Needed::Exactly(1),
+            Needed::AtLeast(1),
+            Needed::AtMost(1),
+            Needed::MultipleOf(1),
+            Needed::PowerOfTwo,
+            Needed::Given(1),
+        ] {
+            errors.push(Error::malformed("field", 7, needed));
+        }
+        for class in [
+            Class::Malformed,
+            Class::Unsupported,
+            Class::Refused(Refusal::Signature),
+            Class::Refused(Refusal::Bound),
+            Class::Refused(Refusal::Permission),
+            Class::Misuse,
+            Class::System(12),
+            Class::Bug,
+        ] {
+            errors.push(Error::absent(class, "field"));
+        }
+        for error in errors {
+            let there = through(&error);
+            assert_eq!(there.to_string(), error.to_string());
+            assert_eq!(there.class, error.class);
+        }
+    }
+
+    #[test]
+    fn text_of_the_child_cannot_reach_the_terminal_raw() {
+        let error = Error::reason(Class::Malformed, "field", "\x1b[2Jall is well\u{202e}");
+        let shown = through(&error).to_string();
+        assert!(!shown.contains(['\x1b', '\u{202e}']), "{shown}");
+        let long = "x".repeat(100_000);
+        assert_eq!(super::shown(&long).len(), TEXT_MAX);
+    }
+}
