@@ -18,6 +18,10 @@ pub(crate) const MAX_SIZE: u32 = 16 << 20;
 /// Longest chain of types that is followed (`MAX_RESOLVE_DEPTH` in Linux).
 const MAX_DEPTH: usize = 32;
 
+/// Longest name or path that is read, its NUL included: Linux's names end at 512, and a path of 64
+/// indices takes fewer than 1024.
+const MAX_NAME: usize = 1024;
+
 /// Size of a pointer on the emulated machine.
 const POINTER_SIZE: u32 = 8;
 
@@ -95,11 +99,12 @@ impl Btf {
         id as usize <= self.records.len()
     }
 
-    /// The string at an offset, without its NUL; empty for none.
+    /// The string at an offset, without its NUL; empty for none and for one over [`MAX_NAME`].
     pub(crate) fn name(&self, offset: u32) -> &[u8] {
         let strings = self.bytes.get(self.strings.clone()).unwrap_or(&[]);
         let rest = strings.get(offset as usize..).unwrap_or(&[]);
-        rest.split(|byte| *byte == 0).next().unwrap_or(&[])
+        let end = rest.iter().take(MAX_NAME).position(|byte| *byte == 0);
+        rest.get(..end.unwrap_or(0)).unwrap_or(&[])
     }
 
     /// The first type of this kind and name.
@@ -310,6 +315,19 @@ mod tests {
         assert_eq!(field(function(0)), "none");
         assert_eq!(field(function(1)), "none");
         assert_eq!(field(function(2)), "BTF linkage");
+    }
+
+    #[test]
+    fn names_without_end_are_no_names() {
+        let named = |len: usize| {
+            let name = "n".repeat(len);
+            let btf = Btf::parse(bytes(|builder| {
+                builder.refer(Kind::Typedef, &name, 1);
+            }));
+            btf.unwrap().find(name.as_bytes(), Kind::Typedef)
+        };
+        assert_eq!(named(MAX_NAME - 1), Some(2));
+        assert_eq!(named(MAX_NAME), None);
     }
 
     #[test]

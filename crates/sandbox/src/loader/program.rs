@@ -25,6 +25,8 @@ const MAX_LICENSE: u64 = 128;
 const INSN_SIZE: u64 = 8;
 /// Bytes that a decoded instruction takes.
 const DECODED_SIZE: u64 = 32;
+/// Decoding costs this many times a copy of the instructions.
+const DECODING_WORK: u64 = 8;
 /// What one CO-RE relocation costs, as bytes of work.
 const RELOCATION_WORK: u64 = 4096;
 /// Largest record of func_info, line_info and CO-RE (`MAX_FUNCINFO_REC_SIZE` and its likes).
@@ -91,7 +93,7 @@ impl Loader<'_, '_, '_> {
         let name = attr.name(48)?;
         let anchor = self.anchor(attr)?;
         let size = u64::from(count).saturating_mul(INSN_SIZE);
-        self.env.spend(size)?;
+        self.env.spend(size.saturating_mul(DECODING_WORK))?;
         let charge = u64::from(count).saturating_mul(DECODED_SIZE);
         let charge = Charge::new(self.env.meter, charge).map_err(Stop::memory)?;
         let insns = memory
