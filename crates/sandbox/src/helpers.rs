@@ -14,6 +14,8 @@ use crate::text;
 
 /// Bytes moved at a time.
 const CHUNK: usize = 64 << 10;
+/// Formatting costs this many times a copy of the line.
+const FORMAT_WORK: u64 = 4;
 /// Longest format string.
 const MAX_FORMAT: u64 = 1024;
 
@@ -123,6 +125,7 @@ fn print(memory: &Memory, args: [u64; 5], env: &mut Env<'_, '_>) -> Answer<u64> 
     let line = printk::format(format, &values, memory);
     let line = line.ok_or(Stop::wrong(EINVAL, "format", "holds an unknown conversion"))?;
     let written = line.len() as u64;
+    env.spend(written.saturating_mul(FORMAT_WORK))?;
     let text = String::from_utf8_lossy(&line)
         .trim_end_matches('\n')
         .to_owned();

@@ -28,7 +28,7 @@ const DECODED_SIZE: u64 = 32;
 /// Decoding costs this many times a copy of the instructions.
 const DECODING_WORK: u64 = 8;
 /// What one CO-RE relocation costs, as bytes of work.
-const RELOCATION_WORK: u64 = 4096;
+const RELOCATION_WORK: u64 = 16384;
 /// Largest record of func_info, line_info and CO-RE (`MAX_FUNCINFO_REC_SIZE` and its likes).
 const MAX_RECORD: u32 = 252;
 
