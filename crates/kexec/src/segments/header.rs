@@ -12,6 +12,8 @@ const MAGIC_BYTES: [u8; 4] = *b"ARM\x64";
 /// Alignment of the base that `text_offset` counts from.
 const BASE_ALIGNMENT: u64 = 2 << 20;
 const FLAG_BIG_ENDIAN: u64 = 1;
+/// The kernel can use memory below itself (Linux 4.6 and later).
+const FLAG_ANYWHERE: u64 = 1 << 3;
 
 /// What the loader needs of the header.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -76,6 +78,12 @@ impl ImageHeader {
             }
         }
         Ok(header)
+    }
+
+    /// Whether the kernel may lie anywhere in memory, not only near its start.
+    #[must_use]
+    pub fn goes_anywhere(&self) -> bool {
+        self.flags & FLAG_ANYWHERE != 0
     }
 
     /// `text_offset` below 2 MiB: whole multiples only move the base.

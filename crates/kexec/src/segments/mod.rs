@@ -28,7 +28,7 @@ pub use iomem::Memory;
 
 use crate::error::{Error, Result};
 use crate::syscall::{ARCH_AARCH64, ON_CRASH, RawSegment, kexec_load};
-use placement::{Free, Request, align_up};
+use placement::{End, Free, Request, align_up};
 
 /// Page size that satisfies every aarch64 kernel: the largest one supported.
 pub const PAGE: u64 = 64 << 10;
@@ -99,7 +99,13 @@ pub struct Segment {
 pub fn plan(load: &SegmentLoad<'_>, machine: &Machine) -> Result<Plan> {
     let header = ImageHeader::parse(load.kernel)?;
     let mut tree = tree::Tree::parse(load.tree.unwrap_or(&machine.tree))?;
-    let mut free = Free::new(&machine.memory, &tree.reserved(), load.crash)?;
+    // Inside a reservation nothing else is allocated, and the kernel belongs at its start.
+    let end = if load.crash || !header.goes_anywhere() {
+        End::Low
+    } else {
+        End::High
+    };
+    let mut free = Free::new(&machine.memory, &tree.reserved(), load.crash, end)?;
     let kernel = place_kernel(&mut free, &header, load.kernel)?;
     let window = window_around(&kernel);
     let mut segments = Vec::new();

@@ -10,6 +10,18 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug)]
 pub(super) struct Free {
     pieces: Vec<Range<u64>>,
+    end: End,
+}
+
+/// Which end of memory is handed out first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum End {
+    /// The lowest place that fits. Kernels that cannot use memory below themselves need it.
+    Low,
+    /// The highest place that fits. The running kernel takes its own memory from the low end, and
+    /// while it loads, it must take and put aside every page that belongs to a segment: segments
+    /// that lie low make `kexec_load` many times slower.
+    High,
 }
 
 /// One piece asked for.
@@ -34,15 +46,22 @@ pub(super) fn align_up(value: u64, align: u64) -> u64 {
 
 impl Free {
     /// All RAM but what is taken and `reserved`; for a crash load, only what is reserved for it.
-    pub(super) fn new(memory: &Memory, reserved: &[Range<u64>], crash: bool) -> Result<Self> {
+    pub(super) fn new(
+        memory: &Memory,
+        reserved: &[Range<u64>],
+        crash: bool,
+        end: End,
+    ) -> Result<Self> {
         let mut free = if crash {
             let reservation = memory.crash.clone().ok_or(Error::NoCrashReservation)?;
             Self {
                 pieces: vec![reservation],
+                end,
             }
         } else {
             let mut free = Self {
                 pieces: memory.ram.clone(),
+                end,
             };
             for range in memory.taken.iter().chain(reserved).chain(&memory.crash) {
                 free.remove(range);
@@ -58,12 +77,18 @@ impl Free {
         Ok(free)
     }
 
-    /// The lowest place that fits.
+    /// The outermost place that fits.
     pub(super) fn take(&mut self, request: &Request) -> Result<u64> {
-        let found = self.pieces.iter().find_map(|piece| {
-            let address = first_fit(piece, request);
-            fits(piece, request, address).then_some(address)
-        });
+        let found = match self.end {
+            End::Low => self.pieces.iter().find_map(|piece| {
+                let address = first_fit(piece, request);
+                fits(piece, request, address).then_some(address)
+            }),
+            End::High => self.pieces.iter().rev().find_map(|piece| {
+                let address = last_fit(piece, request)?;
+                fits(piece, request, address).then_some(address)
+            }),
+        };
         let Some(address) = found else {
             return Err(Error::NoRoom {
                 part: request.part,
@@ -102,9 +127,16 @@ fn first_fit(piece: &Range<u64>, request: &Request) -> u64 {
     align_up(start, request.align).saturating_add(request.offset)
 }
 
+fn last_fit(piece: &Range<u64>, request: &Request) -> Option<u64> {
+    let end = piece.end.min(request.window.end);
+    let base = end.checked_sub(request.size)?.checked_sub(request.offset)?;
+    Some((base - base % request.align).saturating_add(request.offset))
+}
+
 fn fits(piece: &Range<u64>, request: &Request, address: u64) -> bool {
+    let start = piece.start.max(request.window.start);
     let end = address.checked_add(request.size);
-    end.is_some_and(|end| end <= piece.end && end <= request.window.end)
+    start <= address && end.is_some_and(|end| end <= piece.end && end <= request.window.end)
 }
 
 #[cfg(test)]
@@ -133,7 +165,7 @@ mod tests {
 
     #[test]
     fn hands_out_the_lowest_place_that_fits() {
-        let mut free = Free::new(&memory(), &[0x4020_0000..0x4020_1000], false).unwrap();
+        let mut free = Free::new(&memory(), &[0x4020_0000..0x4020_1000], false, End::Low).unwrap();
         assert_eq!(free.take(&request(MIB)).unwrap(), 0x4040_0000);
         assert_eq!(free.take(&request(0x1000_0000)).unwrap(), 0x6000_0000);
         // Never on the crash reservation.
@@ -141,8 +173,23 @@ mod tests {
     }
 
     #[test]
+    fn hands_out_the_highest_place_that_fits() {
+        let mut free = Free::new(&memory(), &[], false, End::High).unwrap();
+        assert_eq!(free.take(&request(MIB)).unwrap(), 0x7fe0_0000);
+        assert_eq!(free.take(&request(MIB)).unwrap(), 0x7fc0_0000);
+        // Neither on the crash reservation nor on what is taken.
+        assert_eq!(free.take(&request(0x0800_0000)).unwrap(), 0x6800_0000);
+        assert_eq!(free.take(&request(0x0810_0000)).unwrap(), 0x47e0_0000);
+        let within = Request {
+            window: 0x4000_0000..0x4100_0000,
+            ..request(MIB)
+        };
+        assert_eq!(free.take(&within).unwrap(), 0x40e0_0000);
+    }
+
+    #[test]
     fn names_what_was_needed_and_what_there_is() {
-        let mut free = Free::new(&memory(), &[], false).unwrap();
+        let mut free = Free::new(&memory(), &[], false, End::Low).unwrap();
         let error = free.take(&request(0x4000_0000)).unwrap_err();
         let Error::NoRoom {
             part: "part",
@@ -156,7 +203,7 @@ mod tests {
 
     #[test]
     fn keeps_to_the_window() {
-        let mut free = Free::new(&memory(), &[], false).unwrap();
+        let mut free = Free::new(&memory(), &[], false, End::Low).unwrap();
         let window = 0x6100_0000..0x6200_0000;
         let within = Request {
             window: window.clone(),
@@ -174,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_crash_load_stays_inside_its_reservation() {
-        let mut free = Free::new(&memory(), &[], true).unwrap();
+        let mut free = Free::new(&memory(), &[], true, End::Low).unwrap();
         assert_eq!(free.take(&request(MIB)).unwrap(), 0x7000_0000);
         assert!(free.take(&request(0x0800_0000)).is_err());
         let without = Memory {
@@ -182,24 +229,26 @@ mod tests {
             ..memory()
         };
         assert!(matches!(
-            Free::new(&without, &[], true),
+            Free::new(&without, &[], true, End::Low),
             Err(Error::NoCrashReservation)
         ));
     }
 
     #[test]
     fn no_place_is_handed_out_twice() {
-        let mut free = Free::new(&memory(), &[], false).unwrap();
-        let mut taken: Vec<Range<u64>> = Vec::new();
-        while let Ok(address) = free.take(&request(33 * MIB)) {
-            let range = address..address + 33 * MIB;
-            assert!(
-                taken
-                    .iter()
-                    .all(|other| other.end <= range.start || range.end <= other.start)
-            );
-            taken.push(range);
+        for end in [End::Low, End::High] {
+            let mut free = Free::new(&memory(), &[], false, end).unwrap();
+            let mut taken: Vec<Range<u64>> = Vec::new();
+            while let Ok(address) = free.take(&request(33 * MIB)) {
+                let range = address..address + 33 * MIB;
+                assert!(
+                    taken
+                        .iter()
+                        .all(|other| other.end <= range.start || range.end <= other.start)
+                );
+                taken.push(range);
+            }
+            assert!(taken.len() > 10);
         }
-        assert!(taken.len() > 10);
     }
 }
