@@ -2,9 +2,8 @@
 
 use kpeel_vm::Arch;
 
-use super::load;
 use crate::Outcome;
-use crate::guest::{Guest, KPEEL};
+use crate::guest::{Guest, KPEEL, second};
 use crate::row::Row;
 use crate::shop::{Shop, Which};
 
@@ -17,6 +16,15 @@ const IMAGE: i32 = 1;
 const SYSTEM: i32 = 3;
 const POLICY: i32 = 4;
 
+const DENIED: &str = "Operation not permitted (os error 1)";
+const UNKNOWN: &str = "unsupported: kernel: no parser opens it, and it is no bzImage and no arm64, \
+    riscv or loongarch Image";
+const NO_RESERVATION: &str = "no memory is reserved for a crash kernel: boot with crashkernel=SIZE \
+    on the command line";
+const CHANGED: &str = "the file changed while it was being loaded: nothing was loaded";
+
+/// The file that another process rewrites.
+const CHURN: &str = "/tmp/churn";
 /// How often kpeel is run on a file that somebody else rewrites meanwhile.
 const CHURNS: u32 = 20;
 
@@ -39,13 +47,28 @@ pub(super) fn unlocked(shop: &Shop, row: &Row) -> Outcome<Guest> {
         .file("unknown", b"#!/bin/sh\necho no kernel\n")
         .file("foreign", &foreign)
         .refused(IMAGE, "kpeel: /truncated: ?", &load("/truncated"))
-        .refused(IMAGE, "kpeel: /unknown: ?", &load("/unknown"))
-        .refused(IMAGE, "kpeel: /foreign: ?", &load("/foreign"))
-        .refused(SYSTEM, "kpeel: ?", &load("--crash /good"))
-        .file("changed", b"kpeel: /tmp/churn: ?")
+        .refused(
+            IMAGE,
+            &format!("kpeel: /unknown: {UNKNOWN}"),
+            &load("/unknown"),
+        )
+        .refused(
+            IMAGE,
+            &format!(
+                "kpeel: /foreign: unsupported: kernel: is for another machine than this {}",
+                row.arch.name()
+            ),
+            &load("/foreign"),
+        )
+        .refused(
+            SYSTEM,
+            &format!("kpeel: /good: {NO_RESERVATION}"),
+            &load("--crash /good"),
+        )
+        .file("changed", format!("kpeel: {CHURN}: {CHANGED}").as_bytes())
         .step(format!(
-            "run /bin/churn /good /tmp/churn {CHURNS} {SYSTEM} /changed {}",
-            load("/tmp/churn")
+            "run /bin/churn /good {CHURN} {CHURNS} {POLICY} /changed {}",
+            load(CHURN)
         ))
         .step("text /sys/kernel/kexec_loaded 0")
         // The twin: the same image, left alone.
@@ -54,17 +77,52 @@ pub(super) fn unlocked(shop: &Shop, row: &Row) -> Outcome<Guest> {
         .kpeel("unload")
         .step("text /sys/kernel/kexec_loaded 0")
         .step("write /proc/sys/kernel/kexec_load_disabled 1")
-        .refused(POLICY, "kpeel: ?", &load("/good"));
+        .refused(
+            POLICY,
+            &format!(
+                "kpeel: /good: {} failed: {DENIED}: kexec_load_disabled is set: no kernel can be \
+                 loaded until the next boot",
+                call(row.arch)
+            ),
+            &load("/good"),
+        );
     Ok(guest.stays())
+}
+
+/// The call that stock kernels have.
+fn call(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 => "kexec_file_load",
+        Arch::Aarch64 => "kexec_load",
+    }
 }
 
 /// Under lockdown the unsigned kernel is refused, and the signed one started.
 pub(super) fn lockdown_x86_64(shop: &Shop, row: &Row) -> Outcome<Guest> {
     let unsigned = shop.kernel(row.arch, Which::Unsigned)?;
+    let kernel = shop.kernel(row.arch, Which::Older)?;
+    let line = row.line();
+    let initrd = second(shop, row, &kernel, Some(&line), &[])?;
+    let load = |image: &str| {
+        format!("{KPEEL} load --trust none --initrd /initrd --command-line \"{line}\" {image}")
+    };
     Ok(
-        load::plain(shop, row, Which::Stock, Which::Older, Vec::clone)?
+        Guest::new(shop, row.arch, &shop.kernel(row.arch, Which::Stock)?)?
             .append("lockdown=integrity")
-            .file("unsigned", &unsigned.bytes()?),
+            .file("unsigned", &unsigned.bytes()?)
+            .file("signed", &kernel.bytes()?)
+            .file("initrd", &initrd)
+            .refused(
+                POLICY,
+                &format!(
+                    "kpeel: /unsigned: kexec_file_load failed: {DENIED}: kernel lockdown needs a \
+                     kernel signed with a key the running kernel trusts"
+                ),
+                &load("/unsigned"),
+            )
+            .step("text /sys/kernel/kexec_loaded 0")
+            .step(format!("run {}", load("/signed")))
+            .exec(),
     )
 }
 
@@ -76,7 +134,11 @@ pub(super) fn lockdown_aarch64(shop: &Shop, row: &Row) -> Outcome<Guest> {
         .file("image", &kernel.bytes()?)
         .refused(
             POLICY,
-            "kpeel: ?",
+            &format!(
+                "kpeel: /image: kexec_load failed: {DENIED}: kernel lockdown forbids kexec_load, \
+                 which checks no signatures: a kernel with kexec_file_load and a signed image are \
+                 needed"
+            ),
             &format!("{KPEEL} load --trust none --command-line quiet /image"),
         )
         .stays())
