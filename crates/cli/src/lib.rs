@@ -23,6 +23,7 @@ mod json;
 mod layers;
 mod load;
 mod offer;
+mod personality;
 mod progress;
 mod report;
 mod sections;
@@ -31,7 +32,8 @@ mod terminal;
 mod text;
 mod tree;
 
-use std::panic::UnwindSafe;
+use std::panic::{AssertUnwindSafe, UnwindSafe};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -67,6 +69,11 @@ Messages name what is wrong, what was found there and what was needed.";
 /// Runs the command on the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    if Path::new(&name).file_name() == Some(personality::NAME.as_ref()) {
+        return run_as_kexec(arguments);
+    }
     guarded(|| match Cli::try_parse() {
         Ok(cli) => run(&cli.command),
         Err(error) => {
@@ -82,6 +89,18 @@ pub fn main() -> ExitCode {
     .into()
 }
 
+/// kexec-tools' flags and exit codes.
+fn run_as_kexec(arguments: std::env::ArgsOs) -> ExitCode {
+    let mut code = None;
+    let exit = guarded(AssertUnwindSafe(|| {
+        ended(|terminal| {
+            code = Some(personality::run(arguments, terminal)?);
+            Ok(())
+        })
+    }));
+    code.map_or(exit.into(), ExitCode::from)
+}
+
 /// The command's arguments, for manual pages and shell completions.
 #[must_use]
 pub fn command() -> clap::Command {
@@ -95,8 +114,13 @@ fn guarded(work: impl FnOnce() -> Exit + UnwindSafe) -> Exit {
 }
 
 fn run(command: &Command) -> Exit {
+    ended(|terminal| command.run(terminal))
+}
+
+/// How work ends, which is said too.
+fn ended(work: impl FnOnce(&mut Terminal) -> failure::Result<()>) -> Exit {
     let mut terminal = Terminal::new();
-    match command.run(&mut terminal) {
+    match work(&mut terminal) {
         Ok(()) => Exit::Done,
         // Whoever read our output has seen enough.
         Err(failure) if failure.is_broken_pipe() => Exit::Done,

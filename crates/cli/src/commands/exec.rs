@@ -15,7 +15,7 @@ use crate::failure::{Failure, Result};
 pub(crate) struct Exec {
     /// Starts it at once: file systems are synced, nothing is stopped or unmounted
     #[arg(long)]
-    now: bool,
+    pub(crate) now: bool,
 }
 
 /// There where systemd is the first process (`sd_booted(3)`).
@@ -23,13 +23,18 @@ const SYSTEMD: &str = "/run/systemd/system";
 
 impl Exec {
     pub(crate) fn run(&self) -> Result<()> {
-        let status =
-            Status::read(Path::new("/")).map_err(|error| Failure::system(error.to_string()))?;
+        self.start(true)
+    }
+
+    /// As [`Exec::run`]; at once, file systems are only synced if `sync` is set.
+    pub(crate) fn start(&self, sync: bool) -> Result<()> {
+        let status = Status::read(Path::new("/"));
+        let status = status.map_err(|error| Failure::system(error.to_string()))?;
         if status.loaded == Some(false) {
             return Err(Failure::usage(NOTHING_LOADED));
         }
         if self.now {
-            return now(true);
+            return now(sync);
         }
         if !systemd() {
             return Err(Failure::usage(NO_SYSTEMD));
@@ -48,7 +53,7 @@ pub(crate) fn systemd() -> bool {
 }
 
 /// Has systemd shut down and start the loaded kernel.
-pub(crate) fn clean() -> Result<()> {
+fn clean() -> Result<()> {
     let status = Command::new("systemctl")
         .arg("kexec")
         .status()
@@ -60,7 +65,7 @@ pub(crate) fn clean() -> Result<()> {
 }
 
 /// Starts the loaded kernel at once; returns only when that fails.
-pub(crate) fn now(sync: bool) -> Result<()> {
+fn now(sync: bool) -> Result<()> {
     if sync {
         rustix::fs::sync();
     }

@@ -164,8 +164,16 @@ impl Load {
     }
 }
 
+/// The parsers that come with kpeel.
+pub(crate) fn bundled() -> Vec<(String, Option<Vec<u8>>)> {
+    let names = kpeel_parsers::BUNDLED.iter();
+    names
+        .map(|bundled| (bundled.name.to_owned(), None))
+        .collect()
+}
+
 /// Names of the parsers offered, with the carriers of those that do not come with kpeel.
-pub(crate) fn offered(parsers: &ParserArgs) -> Result<Vec<(String, Option<Vec<u8>>)>> {
+fn offered(parsers: &ParserArgs) -> Result<Vec<(String, Option<Vec<u8>>)>> {
     let named = |Offer { name, carrier }: Offer| {
         let carrier = match carrier {
             Cow::Borrowed(_) => None,

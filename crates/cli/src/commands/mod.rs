@@ -13,7 +13,10 @@ mod unload;
 
 use clap::Subcommand;
 
+pub(crate) use self::exec::{Exec, systemd};
+pub(crate) use self::load::bundled;
 pub(crate) use self::parser::Checked;
+pub(crate) use self::unload::Unload;
 
 use crate::failure::Result;
 use crate::terminal::Terminal;

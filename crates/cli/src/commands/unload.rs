@@ -13,7 +13,7 @@ use crate::load::{Has, unload, unload_failure};
 pub(crate) struct Unload {
     /// Unloads the crash kernel instead
     #[arg(long)]
-    crash: bool,
+    pub(crate) crash: bool,
 }
 
 impl Unload {

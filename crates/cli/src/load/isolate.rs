@@ -78,7 +78,7 @@ pub(crate) struct Memory {
 /// Opens the image. Warnings are handed over even when it fails.
 pub(crate) fn open(task: &Task<'_>) -> (Vec<Warning>, Result<Opened>) {
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("kpeel").arg(CHILD);
+    command.arg0("kpeel").arg(CHILD).env_clear();
     open_by(command, task)
 }
 
@@ -156,7 +156,6 @@ fn answer(mut command: Command, task: &Task<'_>, results: &Results<File>) -> Res
         trace: task.trace,
     };
     let child = command
-        .env_clear()
         .stdin(stdin(&order)?)
         .stdout(Stdio::piped())
         .spawn()
@@ -350,5 +349,139 @@ fn bug(message: String) -> Failure {
     Failure {
         path: None,
         cause: Cause::Bug(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::exit::Exit;
+
+    /// Set for the copy of this program that plays a child which was taken over.
+    const TAKEN_OVER: &str = "KPEEL_TEST_TAKEN_OVER";
+
+    fn opened_by(command: Command) -> Result<Opened> {
+        let image = Input::one(Path::new("/proc/self/cmdline"), "image", 1 << 20).unwrap();
+        let task = Task {
+            image: &image,
+            initrd: None,
+            cmdline: Some("quiet"),
+            crash: false,
+            embedded: true,
+            parsers: Vec::new(),
+            trace: false,
+        };
+        open_by(command, &task).1
+    }
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[track_caller]
+    fn refused(command: Command, exit: Exit, message: &str) {
+        let failure = opened_by(command).unwrap_err();
+        let text = failure.to_string();
+        assert!(text.contains(message), "{text}");
+        assert_eq!(failure.exit(), exit);
+    }
+
+    /// No test of its own: the child of the next one.
+    #[test]
+    fn opens_a_file_in_confinement() {
+        if std::env::var_os(TAKEN_OVER).is_some() {
+            let _ = super::super::child::run_with(|| drop(File::open("/etc/passwd")));
+        }
+    }
+
+    #[test]
+    fn a_forbidden_call_kills_the_child_and_is_reported() {
+        let mut command = Command::new("/proc/self/exe");
+        let test = "load::isolate::tests::opens_a_file_in_confinement";
+        command.args(["--exact", test]).env(TAKEN_OVER, "1");
+        refused(
+            command,
+            Exit::Refused,
+            "made a system call outside its list and was killed",
+        );
+    }
+
+    #[test]
+    fn a_child_that_is_killed_is_reported() {
+        refused(shell("kill -9 $$"), Exit::System, "was killed by signal 9");
+    }
+
+    #[test]
+    fn a_child_without_an_answer_is_our_bug() {
+        refused(shell("exit 3"), Exit::Bug, "exit status: 3 and no answer");
+    }
+
+    #[test]
+    fn a_child_that_never_ends_its_answer_is_killed() {
+        // By us, or by writing to us when we read no more.
+        refused(Command::new("yes"), Exit::System, "was killed by signal");
+    }
+
+    #[test]
+    fn a_child_that_cannot_be_started_is_reported() {
+        refused(
+            Command::new(PathBuf::from("/nonexistent")),
+            Exit::System,
+            "cannot start the confined child",
+        );
+    }
+
+    /// What a child that was taken over may say, and why it is not believed.
+    #[test]
+    fn an_untrue_answer_is_not_believed() {
+        for (results, cmdline, message) in [
+            (
+                r#""kernel":5,"initrd":null,"dtb":null"#,
+                "quiet",
+                "kernel: found 0 bytes",
+            ),
+            (
+                r#""kernel":null,"initrd":9,"dtb":null"#,
+                "quiet",
+                "initrd: found 0 bytes",
+            ),
+            (
+                r#""kernel":null,"initrd":null,"dtb":null"#,
+                "quiet",
+                "no header of one",
+            ),
+        ] {
+            let line: Vec<_> = cmdline.bytes().collect();
+            let answer = format!(
+                r#"{{"warnings":[],"done":{{"Ok":{{"sizes":{{{results}}},"unpacked":false,"opened":1,
+                "initrd_envelope":null,"cmdline_envelope":null,"cmdline":{line:?},"profile":null,
+                "pcrsig":false,"signed":false}}}}}}"#
+            );
+            refused(shell(&format!("echo '{answer}'")), Exit::Bug, message);
+        }
+    }
+
+    #[test]
+    fn the_caller_s_part_of_the_command_line_has_to_be_there() {
+        let image = Input::one(Path::new("/proc/self/cmdline"), "image", 1 << 20).unwrap();
+        let task = |line| Task {
+            image: &image,
+            initrd: None,
+            cmdline: Some(line),
+            crash: false,
+            embedded: true,
+            parsers: Vec::new(),
+            trace: false,
+        };
+        let limits = Limits::default();
+        let check = |task: &Task<'_>, line: &[u8]| cmdline(task, line.to_vec(), &limits);
+        check(&task("@1 quiet "), b"root=/dev/vda quiet").unwrap();
+        check(&task("@1 quiet"), b"root=/dev/vda").unwrap_err();
+        check(&task("quiet"), b"a\0quiet").unwrap_err();
+        check(&task("quiet"), b"quiet ").unwrap_err();
     }
 }

@@ -245,7 +245,7 @@ impl Prepared {
         if let (Some(_), Some(envelope)) = (&self.wish.command_line, self.opened.cmdline_envelope) {
             return Err(Failure::usage(format!(
                 "--command-line: the image has a command line of its own, in envelope {envelope}: \
-                 --append adds to it"
+                 `kpeel load --append` adds to it"
             ))
             .of(self.path()));
         }
@@ -270,7 +270,8 @@ impl Prepared {
         self.kernel()
             .read_exact_at(&mut size, X86_CMDLINE_SIZE)
             .map_err(|error| Failure::io(self.path(), "read", error))?;
-        Ok(u32::from_le_bytes(size).into())
+        // The kernel that loads it counts the NUL in.
+        Ok(u64::from(u32::from_le_bytes(size)).saturating_sub(1))
     }
 
     fn path(&self) -> &Path {

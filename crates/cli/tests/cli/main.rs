@@ -4,7 +4,11 @@
 mod attach;
 mod exit_codes;
 mod inspect;
+#[cfg(target_arch = "x86_64")]
+mod load;
 mod parser;
 mod support;
+#[cfg(target_arch = "x86_64")]
+mod system;
 mod third_party;
 mod unfold;
