@@ -30,6 +30,16 @@ const TASKS: &[Task] = &[
         parsers_,
     ),
     (
+        "kernel",
+        "build a test kernel: --stock --arch arm64",
+        kernel,
+    ),
+    (
+        "documents",
+        "write man pages and shell completions to target/documents",
+        documents,
+    ),
+    (
         "setup",
         "install the Debian packages that the tests need",
         setup,
@@ -134,6 +144,30 @@ fn lint(_args: &[String]) -> Result<(), Failure> {
 
 fn parsers_(args: &[String]) -> Result<(), Failure> {
     parsers::run(args).map_err(Failure::Step)
+}
+
+fn documents(_args: &[String]) -> Result<(), Failure> {
+    let out = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/documents");
+    cargo(&[
+        "run",
+        "--quiet",
+        "--package",
+        "kpeel-cli",
+        "--example",
+        "documents",
+        "--",
+        out,
+    ])
+}
+
+fn kernel(args: &[String]) -> Result<(), Failure> {
+    packages::ensure(TOOLS, has(args, "--yes")).map_err(Failure::Packages)?;
+    let rest: Vec<&str> = args
+        .iter()
+        .map(String::as_str)
+        .filter(|arg| *arg != "--yes")
+        .collect();
+    release("kpeel-kernel", &[&["path"], &rest[..]].concat())
 }
 
 fn setup(args: &[String]) -> Result<(), Failure> {
