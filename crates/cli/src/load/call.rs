@@ -26,28 +26,34 @@ impl Prepared {
             Ok(choice) => *choice,
             Err(_) => return self.choice.map(|_| ()),
         };
-        if self.wish.crash && self.status.crash_size == Some(0) {
-            return Err(self.failure(&Error::NoCrashReservation));
+        self.check_reservation()?;
+        if choice.call == Call::Segments {
+            return self.plan()?.load().map_err(|error| self.failure(&error));
         }
-        self.check_unchanged()?;
-        match choice.call {
-            Call::File => self.load_files()?,
-            Call::Segments => {
-                let plan = self.plan()?;
-                plan.load().map_err(|error| self.failure(&error))?;
-            }
-        }
-        // The kernel read the files themselves, if they are what is loaded.
-        self.check_unchanged().inspect_err(|_| {
+        self.check_originals()?;
+        self.load_files()?;
+        self.check_originals().inspect_err(|_| {
             let _ = unload(choice.call, self.wish.crash);
         })
     }
 
-    fn check_unchanged(&self) -> Result<()> {
-        self.image.check_unchanged()?;
-        self.initrd
-            .as_ref()
-            .map_or(Ok(()), super::Input::check_unchanged)
+    /// Refuses a crash load on a system that has no place for it.
+    pub(super) fn check_reservation(&self) -> Result<()> {
+        if self.wish.crash && self.status.crash_size == Some(0) {
+            return Err(self.failure(&Error::NoCrashReservation));
+        }
+        Ok(())
+    }
+
+    /// Refuses files that changed, of those that the kernel reads itself.
+    fn check_originals(&self) -> Result<()> {
+        if self.opened.kernel.is_none() {
+            self.image.check_unchanged()?;
+        }
+        match &self.initrd {
+            Some(initrd) if self.opened.initrd.is_none() => initrd.check_unchanged(),
+            _ => Ok(()),
+        }
     }
 
     fn load_files(&self) -> Result<()> {

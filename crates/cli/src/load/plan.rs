@@ -117,6 +117,8 @@ impl Prepared {
             ),
             Err(failure) => (None, Some(failure.to_string())),
         };
+        let no_place = self.check_reservation().err();
+        let refusal = no_place.map(|failure| failure.to_string()).or(refusal);
         let mut report = Report {
             image: Blob {
                 path: self.path().display().to_string(),

@@ -43,7 +43,8 @@ struct Asked<'a> {
     actions: Actions,
     crash: bool,
     call: Option<Call>,
-    append: Option<&'a str>,
+    /// The line, and whether it must be all of it.
+    line: Option<(&'a str, bool)>,
     reuse_cmdline: bool,
     initrd: Option<&'a str>,
     dtb: Option<&'a str>,
@@ -156,7 +157,9 @@ impl<'a> Asked<'a> {
             "kexec-file-syscall" => self.call = Some(Call::File),
             "kexec-syscall" => self.call = Some(Call::Segments),
             "kexec-syscall-auto" => self.call = None,
-            "append" | "command-line" => self.append = value,
+            "append" | "command-line" => {
+                self.line = value.map(|text| (text, flag == "command-line"));
+            }
             "reuse-cmdline" => self.reuse_cmdline = true,
             "initrd" | "ramdisk" => self.initrd = value,
             "dtb" => self.dtb = value,
@@ -212,18 +215,20 @@ impl<'a> Asked<'a> {
                 several => format!("found {} kernels, needed one", several.len()),
             }));
         };
-        // Beside the running kernel's line it is added; alone it is the line.
-        let (append, whole) = match self.append {
-            Some(text) if self.reuse_cmdline => (vec![text.to_owned()], None),
-            Some(text) => (Vec::new(), Some(text.to_owned())),
-            None => (Vec::new(), None),
+        // Either is the whole line of a kernel without one, or follows the running kernel's. An
+        // image's own line, which kexec-tools knows nothing of, --append follows too; what asks for
+        // all of the line is refused there.
+        let (append, whole) = match self.line {
+            Some((text, true)) if !self.reuse_cmdline => (None, Some(text)),
+            Some((text, _)) => (Some(text), None),
+            None => (None, None),
         };
         Ok(Wish {
             root: "/".into(),
             image: Target::Path(image.into()),
             initrds: self.initrd.iter().map(Into::into).collect(),
-            append,
-            command_line: whole,
+            append: append.map(str::to_owned).into_iter().collect(),
+            command_line: whole.map(str::to_owned),
             reuse_cmdline: self.reuse_cmdline,
             profile: None,
             crash: self.crash,
@@ -348,23 +353,26 @@ mod tests {
     }
 
     #[test]
-    fn append_and_command_line_both_set_the_line() {
+    fn append_and_command_line_are_the_line() {
+        let set = wish("-l k --command-line=quiet");
+        assert_eq!(set.command_line.as_deref(), Some("quiet"));
+        assert!(set.append.is_empty());
+        let appended = wish("-l k --append=quiet");
+        assert_eq!(appended.command_line, None);
+        assert_eq!(appended.append, ["quiet"]);
         for flag in ["--append", "--command-line"] {
-            let wish = wish(&format!("-l k {flag}=quiet"));
-            assert_eq!(wish.command_line.as_deref(), Some("quiet"));
-            assert!(wish.append.is_empty());
+            let reused = wish(&format!("-l k --reuse-cmdline {flag}=quiet"));
+            assert_eq!(reused.command_line, None);
+            assert_eq!(reused.append, ["quiet"]);
+            assert!(reused.reuse_cmdline);
         }
-        let reused = wish("-l k --reuse-cmdline --append=quiet");
-        assert_eq!(reused.command_line, None);
-        assert_eq!(reused.append, ["quiet"]);
-        assert!(reused.reuse_cmdline);
     }
 
     #[test]
     fn the_last_flag_of_a_kind_counts() {
         let wish = wish("-l -c -s k --initrd=a --ramdisk=b --append=x --append=y");
         assert_eq!(wish.initrds, [std::path::PathBuf::from("b")]);
-        assert_eq!(wish.command_line.as_deref(), Some("y"));
+        assert_eq!(wish.append, ["y"]);
         assert_eq!(wish.call, Some(Call::File));
         assert_eq!(super::tests::wish("-l -s -a k").call, None);
         assert_eq!(super::tests::wish("-lc k").call, Some(Call::Segments));

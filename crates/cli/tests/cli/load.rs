@@ -333,6 +333,22 @@ fn what_a_call_cannot_do_is_refused_by_name() {
 }
 
 #[test]
+fn a_crash_kernel_needs_a_reservation() {
+    let bench = Bench::new();
+    let plain = bench.write("plain", &kernel());
+    let size = bench.path("root/sys/kernel/kexec_crash_size");
+    std::fs::create_dir_all(size.parent().unwrap()).unwrap();
+    let refusal = |size: &std::path::Path, bytes: &str| {
+        std::fs::write(size, bytes).unwrap();
+        let told = succeeds(&mut dry_run(&bench, &[text(&plain), "--crash", "--json"]));
+        document(&told)["refusal"].to_string()
+    };
+    let message = "no memory is reserved for a crash kernel";
+    assert!(refusal(&size, "0\n").contains(message));
+    assert!(!refusal(&size, "268435456\n").contains(message));
+}
+
+#[test]
 fn a_root_is_only_for_looking() {
     let bench = Bench::new();
     let plain = bench.write("plain", &kernel());
