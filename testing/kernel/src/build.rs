@@ -81,9 +81,14 @@ impl Build<'_> {
         .run(targets, watch)
     }
 
+    /// Everything off but what the fragment asks for.
     fn configure(&self) -> Result<()> {
-        self.make(&["tinyconfig"], |_| ())?;
-        self.extend_config(self.kernel.fragment())
+        let fragment = self.kernel.fragment();
+        let file = self.output.join("fragment");
+        fs::write(&file, fragment.text).map_err(Error::io("writing", &file))?;
+        let listed = format!("KCONFIG_ALLCONFIG={}", file.display());
+        self.make(&[&listed, "allnoconfig"], |_| ())?;
+        config::demand(&self.output.join(".config"), fragment)
     }
 
     fn extend_config(&self, fragment: Fragment) -> Result<()> {

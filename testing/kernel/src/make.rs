@@ -64,7 +64,7 @@ impl Log {
         let mut log = File::options().append(true).open(&self.path)?;
         writeln!(log, "==> {command:?}")?;
         let (reader, writer) = io::pipe()?;
-        let mut child = with_parent(command)
+        let mut child = isolated(command)
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
             .stderr(writer)
@@ -107,7 +107,7 @@ impl Make<'_> {
 
 /// The same command in an environment of its own, ended when its parent is: a killed build leaves nothing behind that
 /// still writes.
-fn with_parent(command: &Command) -> Command {
+fn isolated(command: &Command) -> Command {
     let mut wrapped = Command::new("setpriv");
     wrapped.args(["--pdeathsig", "TERM", "--"]);
     wrapped.arg(command.get_program()).args(command.get_args());
