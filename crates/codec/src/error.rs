@@ -157,3 +157,49 @@ impl fmt::Display for Value {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_field_offset_found_and_needed() {
+        let (codec, field) = (Codec::Gzip, "crc32");
+        let (found, needed) = (Value::Number(0x10), Value::Number(0xff));
+        assert_eq!(
+            Error::Malformed {
+                codec,
+                field,
+                offset: 12,
+                found,
+                needed
+            }
+            .to_string(),
+            "malformed gzip stream: crc32 at offset 12: found 0x10, needed 0xff"
+        );
+        let (found, needed) = (Value::Bytes(1), Value::Bytes(20));
+        assert_eq!(
+            Error::Unsupported {
+                codec,
+                field,
+                offset: 0,
+                found,
+                needed
+            }
+            .to_string(),
+            "unsupported gzip stream: crc32 at offset 0: found 1 byte, needed 20 bytes"
+        );
+    }
+
+    #[test]
+    fn names_the_limit_asked_and_allowed() {
+        let error = Error::Limit {
+            codec: Codec::Xz,
+            bound: Bound::Window,
+            asked: 3,
+            allowed: 2,
+        };
+        let text = "xz stream exceeds the window limit: asked 3, allowed 2 bytes";
+        assert_eq!(error.to_string(), text);
+    }
+}

@@ -48,20 +48,7 @@ pub(crate) fn decompress(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error
 fn header(reader: &mut Reader<'_>) -> Result<u32, Error> {
     reader.magic(&MAGIC)?;
     let start = reader.offset();
-    let all = reader.rest();
-    let version = reader.u16_be("version")?;
-    if version < VERSION_OLDEST {
-        let (found, needed) = (
-            Value::Number(version.into()),
-            Value::Number(VERSION_OLDEST.into()),
-        );
-        return Err(unsupported("version", start, found, needed));
-    }
-    let with_level = version >= VERSION_LEVEL;
-    reader.take("library version", 2)?;
-    if with_level {
-        reader.take("version needed", 2)?;
-    }
+    let with_level = version(reader)?;
     let at = reader.offset();
     let method = reader.u8("method")?;
     if !METHODS.contains(&method) {
@@ -97,29 +84,45 @@ fn header(reader: &mut Reader<'_>) -> Result<u32, Error> {
     } else {
         adler
     };
-    let covered = all
-        .get(..reader.offset().saturating_sub(start))
-        .unwrap_or_default();
-    checksum(reader, "header checksum", sum, covered)?;
+    checksum(reader, "header checksum", sum, start)?;
     if flags & FLAG_EXTRA_FIELD != 0 {
-        let all = reader.rest();
+        let start = reader.offset();
         let len = reader.u32_be("extra field length")? as usize;
         reader.take("extra field", len)?;
-        let covered = all.get(..len.saturating_add(4)).unwrap_or_default();
-        checksum(reader, "extra field checksum", sum, covered)?;
+        checksum(reader, "extra field checksum", sum, start)?;
     }
     Ok(flags)
 }
 
-/// Reads a checksum and compares it with that of `covered`.
+/// Reads the versions; gives whether the header has the fields of newer ones.
+fn version(reader: &mut Reader<'_>) -> Result<bool, Error> {
+    let at = reader.offset();
+    let version = reader.u16_be("version")?;
+    if version < VERSION_OLDEST {
+        let (found, needed) = (
+            Value::Number(version.into()),
+            Value::Number(VERSION_OLDEST.into()),
+        );
+        return Err(unsupported("version", at, found, needed));
+    }
+    reader.take("library version", 2)?;
+    let newer = version >= VERSION_LEVEL;
+    if newer {
+        reader.take("version needed", 2)?;
+    }
+    Ok(newer)
+}
+
+/// Reads a checksum and compares it with that of what was read since `start`.
 fn checksum(
     reader: &mut Reader<'_>,
     field: &'static str,
     sum: Checksum,
-    covered: &[u8],
+    start: usize,
 ) -> Result<(), Error> {
+    let needed = sum(reader.since(start));
     let found = reader.u32_be(field)?;
-    reader.expect(field, 4, found.into(), sum(covered).into())
+    reader.expect(field, 4, found.into(), needed.into())
 }
 
 /// A block as read, packed checksums verified.
