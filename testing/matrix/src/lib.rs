@@ -8,6 +8,7 @@
 //! file of the initrd it was given and its version, and has said so in one exact line.
 #![forbid(unsafe_code)]
 
+pub mod demo;
 pub mod guest;
 pub mod row;
 mod rows;

@@ -121,10 +121,21 @@ impl Shop {
     /// # Errors
     /// When the stub cannot be had or objcopy fails.
     pub fn uki(&self, arch: Arch, sections: &[(&str, &[u8])]) -> Outcome<Vec<u8>> {
-        let stub = fetch(match arch {
-            Arch::X86_64 => Item::StubAmd64V257,
-            Arch::Aarch64 => Item::StubArm64,
-        })?;
+        self.uki_on(
+            match arch {
+                Arch::X86_64 => Item::StubAmd64V257,
+                Arch::Aarch64 => Item::StubArm64,
+            },
+            sections,
+        )
+    }
+
+    /// The same, around this stub.
+    ///
+    /// # Errors
+    /// When the stub cannot be had or objcopy fails.
+    pub fn uki_on(&self, stub: Item, sections: &[(&str, &[u8])]) -> Outcome<Vec<u8>> {
+        let stub = fetch(stub)?;
         let scratch = Scratch::new()?;
         let out = scratch.join("uki.efi");
         uki(&stub, sections, &out)?;
