@@ -231,25 +231,24 @@ impl Header {
                 "to adjoin the type section",
             ));
         }
-        let range = |offset: u32, len: u32| {
-            let start = (header as usize).checked_add(offset as usize)?;
-            let end = start.checked_add(len as usize)?;
-            (end <= bytes.len()).then_some(start..end)
-        };
-        let types = range(type_off, type_len);
-        let strings = range(str_off, str_len);
-        let (Some(types), Some(strings)) = (types, strings) else {
-            return Err(bad("BTF size", bytes.len() as u64, "both sections inside"));
-        };
-        if types.end.max(strings.end) != bytes.len() {
-            return Err(bad(
+        let types = range(header, type_off, type_len);
+        let strings = range(header, str_off, str_len);
+        match (types, strings) {
+            (Some(types), Some(strings)) if types.end.max(strings.end) == bytes.len() => {
+                Ok(Self { types, strings })
+            }
+            _ => Err(bad(
                 "BTF size",
                 bytes.len() as u64,
-                "nothing behind its sections",
-            ));
+                "to end with its last section",
+            )),
         }
-        Ok(Self { types, strings })
     }
+}
+
+fn range(header: u32, offset: u32, len: u32) -> Option<std::ops::Range<usize>> {
+    let start = (header as usize).checked_add(offset as usize)?;
+    Some(start..start.checked_add(len as usize)?)
 }
 
 #[cfg(test)]

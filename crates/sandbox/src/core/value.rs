@@ -127,20 +127,7 @@ fn field<'a>(what: What, btf: &'a Btf, spec: &Spec<'_>) -> Result<One<'a>, Bad> 
     let step = last(spec)?;
     let ty = btf.get(step.type_id);
     if step.name.is_none() {
-        let size = btf.size_of(step.type_id).ok_or(NO_SIZE)?;
-        return match what {
-            What::FieldByteOffset => Ok(One {
-                value: (spec.bit_offset / 8).into(),
-                validate: true,
-                field: Some((size, ty)),
-            }),
-            What::FieldByteSize => Ok(One {
-                value: size.into(),
-                validate: true,
-                field: None,
-            }),
-            _ => Err(Bad("its kind does not apply to array elements")),
-        };
+        return element(what, btf, spec, step);
     }
     let member = ty.and_then(|ty| ty.member(step.index)).ok_or(NO_SIZE)?;
     let id = btf.strip(member.ty).ok_or(NO_SIZE)?;
@@ -173,6 +160,23 @@ fn field<'a>(what: What, btf: &'a Btf, spec: &Spec<'_>) -> Result<One<'a>, Bad> 
         }
         _ => plain(64_u32.wrapping_sub(bits), true),
     }
+}
+
+/// An element of an array, which has an offset and a size only.
+fn element<'a>(what: What, btf: &'a Btf, spec: &Spec<'_>, step: &Step<'_>) -> Result<One<'a>, Bad> {
+    let size = btf
+        .size_of(step.type_id)
+        .ok_or(Bad("its element has no size"))?;
+    let (value, field) = match what {
+        What::FieldByteOffset => (spec.bit_offset / 8, Some((size, btf.get(step.type_id)))),
+        What::FieldByteSize => (size, None),
+        _ => return Err(Bad("its kind does not apply to array elements")),
+    };
+    Ok(One {
+        value: value.into(),
+        validate: true,
+        field,
+    })
 }
 
 /// The bytes a load must take to get a field.

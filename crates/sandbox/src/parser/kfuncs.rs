@@ -254,37 +254,36 @@ impl Parser<'_, '_, '_> {
             found,
             needed,
         });
+        if verdict == VerdictCode::Warn {
+            let depth = self.env.trace.depth();
+            self.env.trace.warn(Warning {
+                depth,
+                field,
+                found,
+                needed,
+            });
+            return Ok(0);
+        }
+        if self.caller == Caller::Post {
+            return Err(Stop::wrong(
+                EPERM,
+                "verdict",
+                "the post parser may only warn",
+            ));
+        }
+        if verdict == VerdictCode::NotMine {
+            self.check_untouched()?;
+        }
         let error = |class| Complaint::Error(Error::verdict(class, field, found, needed));
-        let complaint = match verdict {
-            VerdictCode::Warn => {
-                let depth = self.env.trace.depth();
-                self.env.trace.warn(Warning {
-                    depth,
-                    field,
-                    found,
-                    needed,
-                });
-                return Ok(0);
-            }
-            _ if self.caller == Caller::Post => {
-                return Err(Stop::wrong(
-                    EPERM,
-                    "verdict",
-                    "the post parser may only warn",
-                ));
-            }
-            VerdictCode::NotMine => {
-                self.check_untouched()?;
-                Complaint::NotMine {
-                    field,
-                    found,
-                    needed,
-                }
-            }
-            VerdictCode::Malformed => error(Class::Malformed),
+        self.run.complain(match verdict {
+            VerdictCode::NotMine => Complaint::NotMine {
+                field,
+                found,
+                needed,
+            },
             VerdictCode::Unsupported => error(Class::Unsupported),
-        };
-        self.run.complain(complaint);
+            _ => error(Class::Malformed),
+        });
         Ok(0)
     }
 
