@@ -6,7 +6,7 @@ mod steps;
 
 use std::process::ExitCode;
 
-use packages::{Missing, TOOLS};
+use packages::{DEMO, Missing, TOOLS};
 use steps::{cargo, cargo_env};
 
 /// One command: its name, what it does, and the function that does it.
@@ -22,6 +22,11 @@ const TASKS: &[Task] = &[
         "test",
         "all tests without the VM matrix; --vm: the VM matrix",
         test,
+    ),
+    (
+        "demo",
+        "boot a stock kernel in QEMU and kexec from it into a UKI",
+        demo,
     ),
     ("lint", "formatting and lints, warnings are errors", lint),
     (
@@ -120,7 +125,22 @@ fn without_c() -> Result<(), Failure> {
 }
 
 fn vm() -> Result<(), Failure> {
-    release("kpeel-vm", &["selftest"])
+    release("kpeel-vm", &["selftest"])?;
+    release("kpeel-matrix", &[])
+}
+
+fn demo(args: &[String]) -> Result<(), Failure> {
+    packages::ensure(DEMO, has(args, "--yes")).map_err(Failure::Packages)?;
+    let run = [
+        "run",
+        "--quiet",
+        "--release",
+        "--package",
+        "kpeel-matrix",
+        "--bin",
+        "kpeel-demo",
+    ];
+    cargo(&run)
 }
 
 /// Runs a package's program, optimised.

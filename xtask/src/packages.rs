@@ -33,6 +33,16 @@ pub(crate) const TOOLS: &[&str] = &[
     "zstd",
 ];
 
+/// What the demonstration needs: no BPF toolchain, no cross compiler.
+pub(crate) const DEMO: &[&str] = &[
+    "binutils",
+    "dpkg-dev",
+    "gcc",
+    "libc6-dev",
+    "qemu-system-x86",
+    "xz-utils",
+];
+
 /// Packages that are not there and were not installed.
 #[derive(Debug)]
 pub(crate) struct Missing {
