@@ -38,6 +38,7 @@ pub(super) fn run_with(confined: impl FnOnce()) -> Result<()> {
     }
     // Only mapped here; the first byte of them is read when this process is confined.
     let inputs = files.map(sandbox.charge_to());
+    warm_up(sandbox.charge_to())?;
     kpeel_confine::confine().map_err(|error| bug(format!("cannot be confined: {error}")))?;
     confined();
     let done = inputs.and_then(|inputs| unfold(&order, inputs, files, &mut sandbox));
@@ -51,6 +52,22 @@ pub(super) fn run_with(confined: impl FnOnce()) -> Result<()> {
         .write_all(&text)
         .and_then(|()| stdout.flush())
         .map_err(Failure::stdout)
+}
+
+/// Has the gzip decoder look at the processor while that is allowed: on arm64, libdeflate opens
+/// `/proc/self/auxv` when it is first used.
+fn warm_up(meter: &Arc<Meter>) -> Result<()> {
+    /// `printf kernel | gzip -n`.
+    const GZIP: [u8; 26] = [
+        0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xcb, 0x4e, 0x2d, 0xca, 0x4b, 0xcd, 1, 0, 0x77, 0x57,
+        0x7a, 0x1d, 6, 0, 0, 0,
+    ];
+    let unpacked = Buffer::from_vec(GZIP.to_vec(), meter)
+        .and_then(|packed| kpeel_sandbox::unpack_whole(&packed, meter));
+    match unpacked {
+        Ok(Some(kernel)) if kernel.as_ref() == b"kernel" => Ok(()),
+        other => Err(bug(format!("gzip of six bytes: {other:?}"))),
+    }
 }
 
 /// What the order's descriptors are open as.
