@@ -46,7 +46,7 @@ pub(super) fn unlocked(shop: &Shop, row: &Row) -> Outcome<Guest> {
         .file("truncated", &half(&uki))
         .file("unknown", b"#!/bin/sh\necho no kernel\n")
         .file("foreign", &foreign)
-        .refused(IMAGE, "kpeel: /truncated: ?", &load("/truncated"))
+        .refused(IMAGE, &truncated(&uki), &load("/truncated"))
         .refused(
             IMAGE,
             &format!("kpeel: /unknown: {UNKNOWN}"),
@@ -87,6 +87,21 @@ pub(super) fn unlocked(shop: &Shop, row: &Row) -> Outcome<Guest> {
             &load("/good"),
         );
     Ok(guest.stays())
+}
+
+/// What is said of the first half of a UKI whose last section is its largest.
+fn truncated(uki: &[u8]) -> String {
+    /// Offsets of `e_lfanew`, and of `NumberOfSections` from there (PE/COFF, "COFF File Header").
+    const E_LFANEW: usize = 0x3c;
+    const SECTIONS: usize = 6;
+    let byte = |at: usize| usize::from(uki.get(at).copied().unwrap_or_default());
+    let header = byte(E_LFANEW) | byte(E_LFANEW + 1) << 8;
+    let last = (byte(header + SECTIONS) | byte(header + SECTIONS + 1) << 8).saturating_sub(1);
+    let (found, needed) = (uki.len(), uki.len() / 2);
+    format!(
+        "kpeel: /truncated: malformed: envelope 1: PointerToRawData + SizeOfRawData of entry \
+         {last}: found {found} ({found:#x}), needed at most {needed} ({needed:#x})"
+    )
 }
 
 /// The call that stock kernels have.
