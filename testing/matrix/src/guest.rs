@@ -8,16 +8,24 @@ use kpeel_vm::{Arch, Initramfs, Machine, Report, init};
 
 use crate::Outcome;
 use crate::row::Row;
+use crate::secure_boot;
 use crate::shop::{Kernel, Shop};
 
 /// A guest, ready to run.
 pub struct Guest {
-    kernel: PathBuf,
+    kernel: Source,
+    secure_boot: bool,
     append: String,
     archive: Initramfs,
     steps: Vec<String>,
     memory_mib: u32,
     stays: bool,
+}
+
+/// Where the first kernel is.
+enum Source {
+    File(PathBuf),
+    Bytes(Vec<u8>),
 }
 
 /// Memory a guest has unless said otherwise, in MiB.
@@ -38,7 +46,8 @@ impl Guest {
         archive.program("bin/kpeel", &programs.kpeel)?;
         archive.symlink("sbin/kexec", KPEEL);
         Ok(Self {
-            kernel: kernel.path.clone(),
+            kernel: Source::File(kernel.path.clone()),
+            secure_boot: false,
             append: String::new(),
             archive,
             steps: Vec::new(),
@@ -106,6 +115,14 @@ impl Guest {
             .step("fail the panic came back")
     }
 
+    /// Boots by firmware with Secure Boot on; the first kernel is this one, signed for it.
+    #[must_use]
+    pub(crate) fn secure_boot(mut self, signed: Vec<u8>) -> Self {
+        self.kernel = Source::Bytes(signed);
+        self.secure_boot = true;
+        self
+    }
+
     /// Gives the first kernel's init the last word: nothing is started.
     #[must_use]
     pub fn stays(mut self) -> Self {
@@ -129,14 +146,27 @@ impl Guest {
         fs::create_dir_all(&place)?;
         let initramfs = Temporary(place.join(format!("{}-{}.cpio", row.name, std::process::id())));
         fs::write(&initramfs.0, self.archive.finish())?;
+        let copy = Temporary(place.join(format!("{}-{}.efi", row.name, std::process::id())));
+        let kernel = match &self.kernel {
+            Source::File(path) => path,
+            Source::Bytes(bytes) => {
+                fs::write(&copy.0, bytes)?;
+                &copy.0
+            }
+        };
         let machine = Machine::new(row.arch)
-            .kernel(&self.kernel)
+            .kernel(kernel)
             .initrd(&initramfs.0)
             .memory(self.memory_mib)
             .deadline(row.deadline);
         let machine = match self.append.trim() {
             "" => machine,
             words => machine.append(words),
+        };
+        let machine = if self.secure_boot {
+            secure_boot::on(machine)
+        } else {
+            machine
         };
         let log = place.join(format!("{}.log", row.name));
         Ok(machine.run(&init::passed(row.name), &log)?)

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod guest;
 pub mod row;
 mod rows;
+mod secure_boot;
 pub mod shop;
 
 pub use rows::all;

@@ -40,8 +40,8 @@ fn x86_64() -> Vec<Row> {
         }),
         row(
             "x86_64-signed",
-            "lockdown: an unsigned kernel is refused, a signed one starts",
-            refusals::lockdown_x86_64,
+            "Secure Boot, lockdown: an unsigned kernel is refused, a signed one starts",
+            refusals::secure_boot,
         ),
         row(
             "x86_64-crash",

@@ -5,6 +5,7 @@ use kpeel_vm::Arch;
 use crate::Outcome;
 use crate::guest::{Guest, KPEEL, second};
 use crate::row::Row;
+use crate::secure_boot;
 use crate::shop::{Shop, Which};
 
 /// What the rows without lockdown prove.
@@ -112,33 +113,32 @@ fn call(arch: Arch) -> &'static str {
     }
 }
 
-/// Under lockdown the unsigned kernel is refused, and the signed one started.
-pub(super) fn lockdown_x86_64(shop: &Shop, row: &Row) -> Outcome<Guest> {
-    let unsigned = shop.kernel(row.arch, Which::Unsigned)?;
-    let kernel = shop.kernel(row.arch, Which::Older)?;
+/// Secure Boot turns lockdown on: the unsigned kernel is refused, and the signed one started.
+pub(super) fn secure_boot(shop: &Shop, row: &Row) -> Outcome<Guest> {
+    let kernel = shop.kernel(row.arch, Which::Unsigned)?;
+    let signed = secure_boot::sign(&kernel.path)?;
     let line = row.line();
     let initrd = second(shop, row, &kernel, Some(&line), &[])?;
     let load = |image: &str| {
         format!("{KPEEL} load --trust none --initrd /initrd --command-line \"{line}\" {image}")
     };
-    Ok(
-        Guest::new(shop, row.arch, &shop.kernel(row.arch, Which::Stock)?)?
-            .append("lockdown=integrity")
-            .file("unsigned", &unsigned.bytes()?)
-            .file("signed", &kernel.bytes()?)
-            .file("initrd", &initrd)
-            .refused(
-                POLICY,
-                &format!(
-                    "kpeel: /unsigned: kexec_file_load failed: {DENIED}: kernel lockdown needs a \
-                     kernel signed with a key the running kernel trusts"
-                ),
-                &load("/unsigned"),
-            )
-            .step("text /sys/kernel/kexec_loaded 0")
-            .step(format!("run {}", load("/signed")))
-            .exec(),
-    )
+    Ok(Guest::new(shop, row.arch, &kernel)?
+        .secure_boot(signed.clone())
+        .file("unsigned", &kernel.bytes()?)
+        .file("signed", &signed)
+        .file("initrd", &initrd)
+        .step("text /sys/kernel/security/lockdown none [integrity] confidentiality")
+        .refused(
+            POLICY,
+            &format!(
+                "kpeel: /unsigned: kexec_file_load failed: {DENIED}: kernel lockdown needs a \
+                 kernel signed with a key the running kernel trusts"
+            ),
+            &load("/unsigned"),
+        )
+        .step("text /sys/kernel/kexec_loaded 0")
+        .step(format!("run {}", load("/signed")))
+        .exec())
 }
 
 /// `kexec_load` checks no signature, so lockdown forbids it.

@@ -1,0 +1,64 @@
+//! Secure Boot with the key that Debian's `ovmf` package publishes for tests.
+//!
+//! Debian's own key is in no stock kernel: under Secure Boot the kernel takes it from the firmware.
+//! The package's "snakeoil" variable store trusts one key, whose private half lies beside it; what
+//! a row wants trusted is signed with that.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use kpeel_images::make::Scratch;
+use kpeel_vm::{Firmware, Machine};
+
+use crate::Outcome;
+
+const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
+const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd";
+const KEY: &str = "/usr/share/ovmf/PkKek-1-snakeoil.key";
+const CERTIFICATE: &str = "/usr/share/ovmf/PkKek-1-snakeoil.pem";
+/// The key's pass phrase, as the package's README.Debian tells it.
+const PASS_PHRASE: &str = "pass:snakeoil";
+
+/// The machine with firmware that starts only what the key signed.
+pub(crate) fn on(machine: Machine) -> Machine {
+    machine
+        .firmware(Firmware {
+            code: CODE.into(),
+            variables: VARIABLES.into(),
+        })
+        // The firmware alone may write its variables.
+        .argument("-global")
+        .argument("driver=cfi.pflash01,property=secure,value=on")
+}
+
+/// The image with a signature by the key.
+pub(crate) fn sign(image: &Path) -> Outcome<Vec<u8>> {
+    if !Path::new(KEY).is_file() {
+        return Err(format!("{KEY} is not there (Debian package ovmf)").into());
+    }
+    let scratch = Scratch::new()?;
+    let key: PathBuf = scratch.join("key.pem");
+    let signed = scratch.join("signed.efi");
+    run(Command::new("openssl")
+        .args(["pkey", "-in", KEY, "-passin", PASS_PHRASE, "-out"])
+        .arg(&key))?;
+    run(Command::new("sbsign")
+        .arg("--key")
+        .arg(&key)
+        .args(["--cert", CERTIFICATE, "--output"])
+        .arg(&signed)
+        .arg(image))?;
+    Ok(std::fs::read(&signed)?)
+}
+
+fn run(command: &mut Command) -> Outcome<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .output()
+        .map_err(|error| format!("{program}: {error} (Debian packages openssl, sbsigntool)"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{program}: {}: {}", output.status, said.trim()).into())
+}
