@@ -5,11 +5,14 @@
 //! one ends the process with SIGSYS. No memory can become executable.
 //!
 //! Source: `seccomp(2)`, `Documentation/userspace-api/seccomp_filter.rst`.
-#![forbid(unsafe_code)]
+
+mod files;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+
+pub use files::inherit_no_files;
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,

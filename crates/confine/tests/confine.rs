@@ -6,6 +6,7 @@
 use std::env;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 
 use kpeel_confine::{Killed, confine, killed};
@@ -37,6 +38,7 @@ const CASES: &[Case] = &[
         threads,
         Some(Killed::ForbiddenCall),
     ),
+    ("files_left_open_are_not_inherited", inherits, None),
     (
         "aborting_is_a_signal_of_its_own",
         abort,
@@ -102,6 +104,28 @@ fn starts() {
 fn threads() {
     confine().unwrap();
     let _ = std::thread::spawn(|| ()).join();
+}
+
+/// Not confined itself: what it starts would be.
+fn inherits() {
+    let file = File::open("/proc/self/exe").unwrap();
+    // Unlike `file`, the duplicate stays open over exec.
+    let left_open = rustix::io::dup(&file).unwrap();
+    let path = format!("/proc/self/fd/{}", left_open.as_raw_fd());
+    let is_inherited = || {
+        let mut test = Command::new("test");
+        test.args(["-e", &path]).status().unwrap().success()
+    };
+    assert!(is_inherited());
+    kpeel_confine::inherit_no_files();
+    // Kernels before Linux 5.11 cannot do it.
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = kernel
+        .split('.')
+        .map(|number| number.parse().unwrap_or(0_u32));
+    if (numbers.next(), numbers.next()) >= (Some(5), Some(11)) {
+        assert!(!is_inherited());
+    }
 }
 
 fn abort() {

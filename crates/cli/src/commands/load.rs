@@ -130,7 +130,7 @@ impl Load {
         let prepared = self.wish()?.prepare(terminal)?;
         if !self.dry_run {
             prepared.warn(terminal);
-            return prepared.load();
+            return prepared.load(terminal);
         }
         let report = prepared.report()?;
         if self.json {

@@ -13,6 +13,7 @@ use super::Prepared;
 use super::isolate::Memory;
 use crate::exit::Exit;
 use crate::failure::{Cause, Failure, Result};
+use crate::terminal::Terminal;
 
 /// `CAP_SYS_BOOT` (`include/uapi/linux/capability.h`).
 const CAP_SYS_BOOT: u32 = 22;
@@ -21,7 +22,10 @@ const ETXTBSY: i32 = 26;
 
 impl Prepared {
     /// Loads. An earlier loaded kernel of the same kind is replaced.
-    pub(crate) fn load(self) -> Result<()> {
+    pub(crate) fn load(self, terminal: &mut Terminal) -> Result<()> {
+        terminal
+            .progress()
+            .begin(format!("loading {}", self.path().display()), None);
         let choice = match &self.choice {
             Ok(choice) => *choice,
             Err(_) => return self.choice.map(|_| ()),

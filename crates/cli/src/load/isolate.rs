@@ -2,11 +2,12 @@
 //! memory.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::thread;
 
 use kpeel_confine::Killed;
 use kpeel_envelope::compose::{INITRD_ALIGNMENT, cmdline_text};
@@ -16,12 +17,15 @@ use kpeel_sandbox::Machine;
 use super::input::{Input, memory, seal};
 use super::wire::{Answer, Done, Order, Parser, Results, Warning, shown};
 use crate::failure::{Cause, Failure, Result};
+use crate::terminal;
 
 /// The hidden command that the child runs.
 pub(crate) const CHILD: &str = "open-confined";
 
 /// Longest answer read, in bytes; there are few and short texts in it.
 const ANSWER_MAX: u64 = 16 << 20;
+/// Longest line of a child's that is passed on in one piece, in bytes.
+const LINE_MAX: u64 = 4096;
 /// Bytes of a kernel that tell what it is.
 const HEADER: u64 = 64 << 10;
 
@@ -77,6 +81,7 @@ pub(crate) struct Memory {
 
 /// Opens the image. Warnings are handed over even when it fails.
 pub(crate) fn open(task: &Task<'_>) -> (Vec<Warning>, Result<Opened>) {
+    kpeel_confine::inherit_no_files();
     let mut command = Command::new("/proc/self/exe");
     command.arg0("kpeel").arg(CHILD).env_clear();
     open_by(command, task)
@@ -158,6 +163,7 @@ fn answer(mut command: Command, task: &Task<'_>, results: &Results<File>) -> Res
     let child = command
         .stdin(stdin(&order)?)
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| Failure::system(format!("cannot start the confined child: {error}")))?;
     let (text, status) = collect(child)?;
@@ -186,6 +192,8 @@ fn stdin(order: &Order) -> Result<File> {
 /// Reads the answer and waits for the end; on no path is the child left behind.
 fn collect(mut child: Child) -> Result<(Vec<u8>, ExitStatus)> {
     let mut text = Vec::new();
+    let said = child.stderr.take();
+    let said = said.map(|stderr| thread::spawn(move || pass_on(stderr)));
     let read = match child.stdout.take() {
         Some(stdout) => stdout.take(ANSWER_MAX).read_to_end(&mut text).map(|_| ()),
         None => Ok(()),
@@ -194,9 +202,25 @@ fn collect(mut child: Child) -> Result<(Vec<u8>, ExitStatus)> {
         let _ = child.kill();
     }
     let status = child.wait();
+    if let Some(said) = said {
+        let _ = said.join();
+    }
     let failure = |error| Failure::system(format!("waiting for the confined child: {error}"));
     read.map_err(failure)?;
     Ok((text, status.map_err(failure)?))
+}
+
+/// Says what the child says, line by line, made safe for a terminal.
+fn pass_on(stderr: ChildStderr) {
+    let mut stderr = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match stderr.by_ref().take(LINE_MAX).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => terminal::note(String::from_utf8_lossy(&line).trim_end_matches('\n')),
+        }
+    }
 }
 
 fn killed_by(killed: Killed) -> Failure {
@@ -394,7 +418,8 @@ mod tests {
     #[test]
     fn opens_a_file_in_confinement() {
         if std::env::var_os(TAKEN_OVER).is_some() {
-            let _ = super::super::child::run_with(|| drop(File::open("/etc/passwd")));
+            let ended = super::super::child::run_with(|| drop(File::open("/etc/passwd")));
+            panic!("it lives: {ended:?}");
         }
     }
 

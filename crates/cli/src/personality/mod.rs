@@ -196,7 +196,7 @@ impl<'a> Asked<'a> {
         if self.actions.load {
             let prepared = self.wish(operands)?.prepare(terminal)?;
             prepared.warn(terminal);
-            prepared.load()?;
+            prepared.load(terminal)?;
         }
         if self.actions.shutdown {
             return shut_down();
