@@ -71,6 +71,8 @@ impl World {
         tool::run(
             Command::new("dpkg-deb")
                 .args(["--root-owner-group", "--build"])
+                // The same package built twice has the same bytes, whatever the second.
+                .env("SOURCE_DATE_EPOCH", "1")
                 .arg(&tree)
                 .arg(&deb),
         )
