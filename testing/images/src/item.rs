@@ -205,6 +205,8 @@ impl Item {
                 packages: vec![
                     Package::first("kdump-tools", "arm64", TRIXIE).takes(&["./usr/*", "./etc/*"]),
                     Package::first("busybox-static", "arm64", TRIXIE).takes(&["./usr/bin/busybox"]),
+                    Package::first("sysvinit-utils", "arm64", TRIXIE)
+                        .takes(&["./usr/lib/lsb/init-functions*"]),
                 ],
                 file: None,
             },
