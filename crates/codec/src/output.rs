@@ -25,11 +25,6 @@ impl Output {
     /// Room costs nothing until it is used, whereas growing may copy: allocators move blocks by pages only when they
     /// are very large.
     pub(crate) fn new(codec: Codec, limits: &Limits, input: &[u8]) -> Result<Self, Error> {
-        Self::with_room(codec, limits, input.len().saturating_mul(USUAL_RATIO))
-    }
-
-    /// An empty result with room for `len` bytes, as far as the limit allows.
-    pub(crate) fn with_room(codec: Codec, limits: &Limits, len: usize) -> Result<Self, Error> {
         let limit = usize::try_from(limits.output).unwrap_or(usize::MAX);
         let mut output = Output {
             codec,
@@ -37,7 +32,7 @@ impl Output {
             limit,
             allowed: limits.output,
         };
-        output.reserve(len.min(limit))?;
+        output.reserve(input.len().saturating_mul(USUAL_RATIO).min(limit))?;
         Ok(output)
     }
 
@@ -49,67 +44,6 @@ impl Output {
     /// Bytes unpacked so far.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
-    }
-
-    /// What has been unpacked so far, to write to.
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
-    }
-
-    /// Bytes the result may have.
-    pub(crate) fn limit(&self) -> usize {
-        self.limit
-    }
-
-    /// Appends `more` zero bytes, or says that they exceed the limit.
-    pub(crate) fn expand(&mut self, more: usize) -> Result<(), Error> {
-        let len = self.len().saturating_add(more);
-        if len > self.limit {
-            return Err(self.over(len as u64));
-        }
-        self.grow(more)?;
-        self.bytes.resize(len, 0);
-        Ok(())
-    }
-
-    /// Makes room for `more` bytes, so that appending them does not allocate.
-    pub(crate) fn reserve_more(&mut self, more: usize) -> Result<(), Error> {
-        self.grow(more)
-    }
-
-    /// Appends bytes that the limit allows and room was made for.
-    #[inline]
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// Appends `count` times `byte`; the limit has to allow it.
-    pub(crate) fn repeat_byte(&mut self, byte: u8, count: usize) -> Result<(), Error> {
-        self.grow(count)?;
-        self.bytes.resize(self.len().saturating_add(count), byte);
-        Ok(())
-    }
-
-    /// Appends `length` bytes from `offset` before the end, for which room was made; false if that is before the
-    /// start. What is appended may be part of what is copied.
-    #[inline]
-    pub(crate) fn repeat(&mut self, offset: usize, length: usize) -> bool {
-        let Some(from) = self.len().checked_sub(offset) else {
-            return false;
-        };
-        let mut left = length;
-        while left > 0 {
-            // What is there doubles each time.
-            let step = left.min(self.len().wrapping_sub(from));
-            self.bytes.extend_from_within(from..from.wrapping_add(step));
-            left = left.wrapping_sub(step);
-        }
-        true
-    }
-
-    /// Takes back what is behind `len`.
-    pub(crate) fn truncate(&mut self, len: usize) {
-        self.bytes.truncate(len);
     }
 
     /// The error of a stream that unpacks to more than the limit.
@@ -187,17 +121,32 @@ impl Output {
         let asked = capacity as u64;
         self.bytes
             .try_reserve_exact(more)
-            .map_err(|_| Error::Memory {
-                codec: self.codec,
-                asked,
-            })
+            .map_err(|_| memory(self.codec, asked))
     }
 }
 
-/// `len` zero bytes whose pages cost nothing until they are written, or `None` if the system refuses them.
-#[cfg(feature = "native")]
-pub(crate) fn zeroed(len: usize) -> Option<Vec<u8>> {
+/// `len` zero bytes whose pages cost nothing until they are written.
+pub(crate) fn zeroed(codec: Codec, len: u64) -> Result<Vec<u8>, Error> {
+    let refused = || memory(codec, len);
+    let len = usize::try_from(len).map_err(|_| refused())?;
     // `vec!` aborts when memory is short, so ask first. Large blocks come as untouched pages both times.
-    Vec::<u8>::new().try_reserve_exact(len).ok()?;
-    Some(vec![0; len])
+    let mut probe = Vec::<u8>::new();
+    probe.try_reserve_exact(len).map_err(|_| refused())?;
+    drop(probe);
+    Ok(vec![0; len])
+}
+
+/// The error of a stream that unpacks to more than the limit without saying how much.
+pub(crate) fn over(codec: Codec, limits: &Limits) -> Error {
+    Error::Limit {
+        codec,
+        bound: Bound::Output,
+        asked: limits.output.saturating_add(1),
+        allowed: limits.output,
+    }
+}
+
+/// The error of a decoder that the system does not give what it asked for.
+pub(crate) fn memory(codec: Codec, asked: u64) -> Error {
+    Error::Memory { codec, asked }
 }

@@ -1,6 +1,6 @@
 //! The one way into compressed bytes: bounds-checked, and every refusal names field and offset.
 
-use crate::{Codec, Error, Value};
+use crate::{Bound, Codec, Error, Value};
 
 /// Reads a stream front to back.
 pub(crate) struct Reader<'a> {
@@ -158,6 +158,19 @@ pub(crate) fn malformed(
         found,
         needed,
     }
+}
+
+/// Limit if `asked` is more than `allowed`.
+pub(crate) fn within(codec: Codec, bound: Bound, asked: u64, allowed: u64) -> Result<(), Error> {
+    if asked <= allowed {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        codec,
+        bound,
+        asked,
+        allowed,
+    })
 }
 
 /// Malformed because the compressed data at `offset` do not decode.

@@ -7,6 +7,8 @@ use kpeel_codec::{Bound, Codec, Error, Limits, decompress};
 pub enum Gives<'a> {
     Bytes(&'a [u8]),
     Malformed(&'a str),
+    /// Malformed in a field that a library reads, so only the class is known.
+    Broken,
     Unsupported(&'a str),
     Limit(Bound, u64),
 }
@@ -24,6 +26,7 @@ pub fn check(codec: Codec, name: &str, stream: &[u8], limits: &Limits, wanted: G
     let result = decompress(codec, stream, limits);
     let found = match &result {
         Ok(bytes) => Gives::Bytes(bytes),
+        Err(Error::Malformed { .. }) if wanted == Gives::Broken => Gives::Broken,
         Err(Error::Malformed { field, .. }) => Gives::Malformed(field),
         Err(Error::Unsupported { field, .. }) => Gives::Unsupported(field),
         Err(Error::Limit {
