@@ -15,7 +15,6 @@ pub(crate) const TOOLS: &[&str] = &[
     "bzip2",
     "clang-22",
     "cpio",
-    "dpkg-dev",
     "flex",
     "gcc",
     "gcc-aarch64-linux-gnu",
@@ -29,6 +28,8 @@ pub(crate) const TOOLS: &[&str] = &[
     "lz4",
     "lzop",
     "make",
+    "openssl",
+    "ovmf",
     "pahole",
     "perl",
     "python3",
@@ -37,6 +38,7 @@ pub(crate) const TOOLS: &[&str] = &[
     "qemu-system-x86",
     "rust-web-src",
     "rustc-web",
+    "sbsigntool",
     "xz-utils",
     "zstd",
 ];
@@ -44,7 +46,6 @@ pub(crate) const TOOLS: &[&str] = &[
 /// What the demonstration needs: no BPF toolchain, no cross compiler.
 pub(crate) const DEMO: &[&str] = &[
     "binutils",
-    "dpkg-dev",
     "gcc",
     "libc6-dev",
     "qemu-system-x86",
