@@ -39,8 +39,13 @@ fn x86_64() -> Vec<Row> {
             load::profile(shop, row, FIRST, Which::Older)
         }),
         row(
+            "x86_64-lockdown",
+            "lockdown: an unsigned kernel is refused",
+            refusals::lockdown_x86_64,
+        ),
+        row(
             "x86_64-signed",
-            "Secure Boot, lockdown: an unsigned kernel is refused, a signed one starts",
+            "Secure Boot: a kernel without a signature or by a stranger is refused, a signed one starts",
             refusals::secure_boot,
         ),
         row(

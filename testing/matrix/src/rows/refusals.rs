@@ -6,7 +6,7 @@ use crate::Outcome;
 use crate::guest::{Guest, KPEEL, second};
 use crate::row::Row;
 use crate::secure_boot;
-use crate::shop::{Shop, Which};
+use crate::shop::{Kernel, Shop, Which};
 
 /// What the rows without lockdown prove.
 pub(super) const CLAIM: &str = "refusals: truncated, unknown or foreign image; a file that changes; \
@@ -127,34 +127,66 @@ pub(super) fn secure_boot(shop: &Shop, row: &Row) -> Outcome<Guest> {
         .file("unsigned", &kernel.bytes()?)
         .file("signed", &signed)
         .file("initrd", &initrd)
+        .file("stranger", &shop.kernel(row.arch, Which::Older)?.bytes()?)
         .step("text /sys/kernel/security/lockdown none [integrity] confidentiality")
         .refused(
             POLICY,
-            &format!(
-                "kpeel: /unsigned: kexec_file_load failed: {DENIED}: kernel lockdown needs a \
-                 kernel signed with a key the running kernel trusts"
-            ),
+            "kpeel: /unsigned: kexec_file_load failed: No data available (os error 61): the kernel \
+             image carries no signature, but one is needed: sign it, or build an image whose inner \
+             kernel is signed",
             &load("/unsigned"),
+        )
+        // Debian's key is not among the firmware's.
+        .refused(
+            POLICY,
+            "kpeel: /stranger: kexec_file_load failed: Required key not available (os error 126): \
+             no key the running kernel trusts signed the kernel image. It asks the keyrings \
+             .builtin_trusted_keys, .secondary_trusted_keys and then .platform (Secure Boot's db; \
+             with shim also the machine owner's keys): enrol the signer's certificate there, or \
+             sign with an enrolled key",
+            &load("/stranger"),
         )
         .step("text /sys/kernel/kexec_loaded 0")
         .step(format!("run {}", load("/signed")))
         .exec())
 }
 
+/// Lockdown without Secure Boot, and so without a rule that signatures are needed.
+pub(super) fn lockdown_x86_64(shop: &Shop, row: &Row) -> Outcome<Guest> {
+    let kernel = shop.kernel(row.arch, Which::Unsigned)?;
+    lockdown(
+        shop,
+        row,
+        &kernel,
+        "kexec_file_load",
+        "kernel lockdown needs a kernel signed with a key the running kernel trusts",
+    )
+}
+
 /// `kexec_load` checks no signature, so lockdown forbids it.
 pub(super) fn lockdown_aarch64(shop: &Shop, row: &Row) -> Outcome<Guest> {
     let kernel = shop.kernel(row.arch, Which::Stock)?;
-    Ok(Guest::new(shop, row.arch, &kernel)?
-        .append("lockdown=integrity")
-        .file("image", &kernel.bytes()?)
-        .refused(
-            POLICY,
-            &format!(
-                "kpeel: /image: kexec_load failed: {DENIED}: kernel lockdown forbids kexec_load, \
-                 which checks no signatures: a kernel with kexec_file_load and a signed image are \
-                 needed"
-            ),
-            &format!("{KPEEL} load --trust none --command-line quiet /image"),
-        )
-        .stays())
+    lockdown(
+        shop,
+        row,
+        &kernel,
+        "kexec_load",
+        "kernel lockdown forbids kexec_load, which checks no signatures: a kernel with \
+         kexec_file_load and a signed image are needed",
+    )
+}
+
+fn lockdown(shop: &Shop, row: &Row, image: &Kernel, call: &str, why: &str) -> Outcome<Guest> {
+    Ok(
+        Guest::new(shop, row.arch, &shop.kernel(row.arch, Which::Stock)?)?
+            .append("lockdown=integrity")
+            .file("image", &image.bytes()?)
+            .refused(
+                POLICY,
+                &format!("kpeel: /image: {call} failed: {DENIED}: {why}"),
+                &format!("{KPEEL} load --trust none --command-line quiet /image"),
+            )
+            .step("text /sys/kernel/kexec_loaded 0")
+            .stays(),
+    )
 }
