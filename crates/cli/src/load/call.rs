@@ -10,7 +10,7 @@ use kpeel_kexec::segments::{Machine, Plan, SegmentLoad, plan};
 use kpeel_kexec::{Call, Circumstances, Error, FileLoad, Status, explain};
 
 use super::Prepared;
-use super::isolate::Memory;
+use super::results::Memory;
 use crate::exit::Exit;
 use crate::failure::{Cause, Failure, Result};
 use crate::terminal::Terminal;

@@ -210,13 +210,6 @@ fn write(
         cmdline,
         provenance,
     } = unfolded;
-    let save = |mut file: File, bytes: &[u8]| {
-        let written = file.write_all(bytes).map_err(|error| {
-            let errno = error.raw_os_error().unwrap_or(EIO);
-            Error::reason(Class::System(errno), "result", "cannot be written")
-        });
-        written.map(|()| Some(bytes.len() as u64))
-    };
     let mut sizes = Results::default();
     if unpacked || provenance.opened != 0 {
         sizes.kernel = save(results.kernel, kernel.as_ref())?;
@@ -240,6 +233,15 @@ fn write(
         pcrsig: notes.pcrsig,
         signed,
     })
+}
+
+/// Writes one result; gives its size.
+fn save(mut file: File, bytes: &[u8]) -> kpeel_envelope::error::Result<Option<u64>> {
+    let written = file.write_all(bytes).map_err(|error| {
+        let errno = error.raw_os_error().unwrap_or(EIO);
+        Error::reason(Class::System(errno), "result", "cannot be written")
+    });
+    written.map(|()| Some(bytes.len() as u64))
 }
 
 impl Warning {

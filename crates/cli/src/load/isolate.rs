@@ -4,18 +4,15 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread;
 
 use kpeel_confine::Killed;
-use kpeel_envelope::compose::{INITRD_ALIGNMENT, cmdline_text};
-use kpeel_envelope::limits::Limits;
-use kpeel_sandbox::Machine;
 
 use super::input::{Input, memory, seal};
-use super::wire::{Answer, Done, Order, Parser, Results, Warning, shown};
+use super::results::{Opened, take};
+use super::wire::{Answer, Order, Parser, Results, Warning, shown};
 use crate::failure::{Cause, Failure, Result};
 use crate::terminal;
 
@@ -26,8 +23,6 @@ pub(crate) const CHILD: &str = "open-confined";
 const ANSWER_MAX: u64 = 16 << 20;
 /// Longest line of a child's that is passed on in one piece, in bytes.
 const LINE_MAX: u64 = 4096;
-/// Bytes of a kernel that tell what it is.
-const HEADER: u64 = 64 << 10;
 
 /// What is to be opened.
 #[derive(Debug)]
@@ -41,42 +36,6 @@ pub(crate) struct Task<'t> {
     /// Name, and carrier of those that do not come with kpeel.
     pub(crate) parsers: Vec<(String, Option<Vec<u8>>)>,
     pub(crate) trace: bool,
-}
-
-/// The image, open.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    /// The kernel; `None` when the image itself is the kernel, untouched.
-    pub(crate) kernel: Option<Memory>,
-    /// The initrd; `None` when the caller's, if there is one, is all of it.
-    pub(crate) initrd: Option<Memory>,
-    /// The command line, whole, without NUL.
-    pub(crate) cmdline: Vec<u8>,
-    /// The image's device tree.
-    pub(crate) dtb: Option<Memory>,
-    /// Envelopes opened.
-    pub(crate) envelopes: u32,
-    /// Whether the file was compressed as a whole.
-    pub(crate) unpacked: bool,
-    /// Envelope that gave an initrd.
-    pub(crate) initrd_envelope: Option<u32>,
-    /// Envelope that gave a command line.
-    pub(crate) cmdline_envelope: Option<u32>,
-    /// The profile selected.
-    pub(crate) profile: Option<u32>,
-    /// Whether the image seals secrets against measurements that only firmware makes.
-    pub(crate) pcrsig: bool,
-    /// Whether the kernel has a certificate table.
-    pub(crate) signed: bool,
-    /// Machine the kernel is for.
-    pub(crate) machine: Machine,
-}
-
-/// Bytes nobody can change.
-#[derive(Debug)]
-pub(crate) struct Memory {
-    pub(crate) file: File,
-    pub(crate) size: u64,
 }
 
 /// Opens the image. Warnings are handed over even when it fails.
@@ -130,42 +89,14 @@ impl Results<File> {
 
 /// Runs the child to its end.
 fn answer(mut command: Command, task: &Task<'_>, results: &Results<File>) -> Result<Answer> {
-    let image = inheritable(&task.image.memory)?;
-    let initrd = task
-        .initrd
-        .map(|initrd| inheritable(&initrd.memory))
-        .transpose()?;
-    let kernel = inheritable(&results.kernel)?;
-    let new_initrd = inheritable(&results.initrd)?;
-    let dtb = inheritable(&results.dtb)?;
-    let order = Order {
-        parent: std::process::id(),
-        image: image.as_raw_fd(),
-        initrd: initrd.as_ref().map(AsRawFd::as_raw_fd),
-        cmdline: task.cmdline.map(|line| line.as_bytes().to_vec()),
-        results: Results {
-            kernel: kernel.as_raw_fd(),
-            initrd: new_initrd.as_raw_fd(),
-            dtb: dtb.as_raw_fd(),
-        },
-        crash: task.crash,
-        embedded: task.embedded,
-        parsers: task
-            .parsers
-            .iter()
-            .map(|(name, carrier)| Parser {
-                name: name.clone(),
-                carrier: carrier.clone(),
-            })
-            .collect(),
-        trace: task.trace,
-    };
+    let shared = Shared::new(task, results)?;
     let child = command
-        .stdin(stdin(&order)?)
+        .stdin(stdin(&shared.order(task))?)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| Failure::system(format!("cannot start the confined child: {error}")))?;
+    drop(shared);
     let (text, status) = collect(child)?;
     if let Some(killed) = kpeel_confine::killed(status) {
         return Err(killed_by(killed));
@@ -176,6 +107,50 @@ fn answer(mut command: Command, task: &Task<'_>, results: &Results<File>) -> Res
             shown(&error.to_string())
         ))
     })
+}
+
+/// The files that the child inherits. Dropped, no later child does.
+struct Shared {
+    image: OwnedFd,
+    initrd: Option<OwnedFd>,
+    results: Results<OwnedFd>,
+}
+
+impl Shared {
+    fn new(task: &Task<'_>, results: &Results<File>) -> Result<Self> {
+        let initrd = task.initrd.map(|initrd| inheritable(&initrd.memory));
+        Ok(Self {
+            image: inheritable(&task.image.memory)?,
+            initrd: initrd.transpose()?,
+            results: Results {
+                kernel: inheritable(&results.kernel)?,
+                initrd: inheritable(&results.initrd)?,
+                dtb: inheritable(&results.dtb)?,
+            },
+        })
+    }
+
+    fn order(&self, task: &Task<'_>) -> Order {
+        let parsers = task.parsers.iter().map(|(name, carrier)| Parser {
+            name: name.clone(),
+            carrier: carrier.clone(),
+        });
+        Order {
+            parent: std::process::id(),
+            image: self.image.as_raw_fd(),
+            initrd: self.initrd.as_ref().map(AsRawFd::as_raw_fd),
+            cmdline: task.cmdline.map(|line| line.as_bytes().to_vec()),
+            results: Results {
+                kernel: self.results.kernel.as_raw_fd(),
+                initrd: self.results.initrd.as_raw_fd(),
+                dtb: self.results.dtb.as_raw_fd(),
+            },
+            crash: task.crash,
+            embedded: task.embedded,
+            parsers: parsers.collect(),
+            trace: task.trace,
+        }
+    }
 }
 
 /// The order as a file to read from.
@@ -230,146 +205,14 @@ fn killed_by(killed: Killed) -> Failure {
     }
 }
 
-/// A descriptor of the same file that a child inherits. Dropped, no later child does.
+/// A descriptor of the same file that a child inherits.
 fn inheritable(file: &File) -> Result<OwnedFd> {
     // Unlike those of the standard library, this duplicate stays open over exec.
     rustix::io::dup(file.as_fd())
         .map_err(|error| Failure::system(format!("cannot share a file with a child: {error}")))
 }
 
-/// Checks an answer, and seals the results it tells of.
-fn take(task: &Task<'_>, results: Results<File>, done: Done) -> Result<Opened> {
-    let limits = Limits::default();
-    let Results {
-        kernel,
-        initrd,
-        dtb,
-    } = results;
-    let kernel = sealed(kernel, done.sizes.kernel, "kernel", limits.kernel)?;
-    let initrd = sealed(initrd, done.sizes.initrd, "initrd", limits.initrd)?;
-    let dtb = sealed(dtb, done.sizes.dtb, "dtb", limits.image)?;
-    let source = kernel
-        .as_ref()
-        .map_or(&task.image.memory, |kernel| &kernel.file);
-    let machine = machine(source)?;
-    if let (Some(whole), Some(callers)) = (&initrd, task.initrd) {
-        ends_with(whole, callers)?;
-    }
-    Ok(Opened {
-        kernel,
-        initrd,
-        cmdline: cmdline(task, done.cmdline.unwrap_or_default(), &limits)?,
-        dtb,
-        envelopes: done.opened,
-        unpacked: done.unpacked,
-        initrd_envelope: done.initrd_envelope,
-        cmdline_envelope: done.cmdline_envelope,
-        profile: done.profile,
-        pcrsig: done.pcrsig,
-        signed: done.signed,
-        machine,
-    })
-}
-
-/// A result, sealed; `None` if the child made none.
-fn sealed(file: File, size: Option<u64>, name: &str, allowed: u64) -> Result<Option<Memory>> {
-    let Some(size) = size else {
-        return Ok(None);
-    };
-    seal(&file)?;
-    let found = file
-        .metadata()
-        .map_err(|error| Failure::system(format!("the {name}'s size: {error}")))?
-        .len();
-    if found != size || found == 0 || found > allowed {
-        return Err(untrue(format!(
-            "{name}: found {found} bytes, needed the {size} it tells of and at most {allowed}"
-        )));
-    }
-    Ok(Some(Memory { file, size }))
-}
-
-/// What the kernel is for, by its header.
-fn machine(kernel: &File) -> Result<Machine> {
-    let mut header = vec![0; HEADER as usize];
-    let mut filled = 0;
-    while let Some(rest) = header.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        let count = kernel
-            .read_at(rest, filled as u64)
-            .map_err(|error| Failure::system(format!("reading the kernel: {error}")))?;
-        if count == 0 {
-            break;
-        }
-        filled = filled.saturating_add(count);
-    }
-    header.truncate(filled);
-    let machine = Machine::of_kernel(&header).ok_or_else(|| {
-        untrue("kernel: found no header of one, needed one for this machine".to_owned())
-    })?;
-    if Machine::running().is_some_and(|running| running != machine) {
-        return Err(untrue("kernel: is for another machine".to_owned()));
-    }
-    Ok(machine)
-}
-
-/// The whole initrd has to end with the caller's.
-fn ends_with(whole: &Memory, callers: &Input) -> Result<()> {
-    const CHUNK: u64 = 1 << 20;
-    let differs = || untrue("initrd: does not end with the caller's".to_owned());
-    let start = whole.size.checked_sub(callers.size).ok_or_else(differs)?;
-    if start % INITRD_ALIGNMENT as u64 != 0 {
-        return Err(differs());
-    }
-    let (mut one, mut other) = (vec![0; CHUNK as usize], vec![0; CHUNK as usize]);
-    let mut at = 0;
-    while at < callers.size {
-        let count = callers.size.saturating_sub(at).min(CHUNK) as usize;
-        let parts = one.get_mut(..count).zip(other.get_mut(..count));
-        let (one, other) = parts.ok_or_else(differs)?;
-        whole
-            .file
-            .read_exact_at(one, start.saturating_add(at))
-            .and_then(|()| callers.memory.read_exact_at(other, at))
-            .map_err(|error| Failure::system(format!("reading the initrd: {error}")))?;
-        if one != other {
-            return Err(differs());
-        }
-        at = at.saturating_add(count as u64);
-    }
-    Ok(())
-}
-
-/// The whole command line has to be text and to end with the caller's.
-fn cmdline(task: &Task<'_>, line: Vec<u8>, limits: &Limits) -> Result<Vec<u8>> {
-    let text = cmdline_text(&line).map_err(|_| untrue("command line: holds a NUL".to_owned()))?;
-    if text.len() != line.len() || line.len() as u64 > limits.cmdline {
-        return Err(untrue("command line: ends with blanks".to_owned()));
-    }
-    let callers = task.cmdline.map_or("", without_selector);
-    if !line.ends_with(callers.trim_end().as_bytes()) {
-        return Err(untrue(
-            "command line: does not end with the caller's".to_owned(),
-        ));
-    }
-    Ok(line)
-}
-
-/// A caller's line as a kernel gets it.
-pub(crate) fn without_selector(line: &str) -> &str {
-    match kpeel_envelope::compose::split_selector(line.as_bytes()) {
-        Ok((_, rest)) => line
-            .get(line.len().saturating_sub(rest.len())..)
-            .unwrap_or_default(),
-        Err(_) => line,
-    }
-}
-
-/// An answer that a child of ours cannot have given by itself.
-fn untrue(what: String) -> Failure {
-    bug(format!("the confined child's answer is not true: {what}"))
-}
-
-fn bug(message: String) -> Failure {
+pub(super) fn bug(message: String) -> Failure {
     Failure {
         path: None,
         cause: Cause::Bug(message),
@@ -488,25 +331,5 @@ mod tests {
             );
             refused(shell(&format!("echo '{answer}'")), Exit::Bug, message);
         }
-    }
-
-    #[test]
-    fn the_caller_s_part_of_the_command_line_has_to_be_there() {
-        let image = Input::one(Path::new("/proc/self/cmdline"), "image", 1 << 20).unwrap();
-        let task = |line| Task {
-            image: &image,
-            initrd: None,
-            cmdline: Some(line),
-            crash: false,
-            embedded: true,
-            parsers: Vec::new(),
-            trace: false,
-        };
-        let limits = Limits::default();
-        let check = |task: &Task<'_>, line: &[u8]| cmdline(task, line.to_vec(), &limits);
-        check(&task("@1 quiet "), b"root=/dev/vda quiet").unwrap();
-        check(&task("@1 quiet"), b"root=/dev/vda").unwrap_err();
-        check(&task("quiet"), b"a\0quiet").unwrap_err();
-        check(&task("quiet"), b"quiet ").unwrap_err();
     }
 }

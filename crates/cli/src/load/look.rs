@@ -6,6 +6,7 @@ use kpeel_envelope::host::{Envelope, Host, Stage, Trust};
 use kpeel_envelope::limits::Meter;
 use kpeel_envelope::pe::Pe;
 use kpeel_envelope::publication::Run;
+use kpeel_envelope::section::Section;
 use kpeel_formats::uki;
 
 /// Largest device tree (`Documentation/arch/arm64/booting.rst`, section 2).
@@ -52,21 +53,7 @@ impl<'h, H: Host> Look<'h, H> {
     }
 
     fn look(&mut self, pe: &Pe<'_>) -> Result<()> {
-        let mut sections = Vec::new();
-        let mut data = Vec::new();
-        for section in pe.sections() {
-            let mut name = [0; 8];
-            for (to, from) in name.iter_mut().zip(section.name()) {
-                *to = *from;
-            }
-            sections.push(uki::Section {
-                name,
-                // Only to find the section's data again.
-                offset: section.index,
-                size: section.data().len() as u32,
-            });
-            data.push(section.data());
-        }
+        let sections: Vec<_> = pe.sections().map(|section| described(&section)).collect();
         // What is wrong with a table, the parser says.
         let Ok(table) = uki::Uki::new(&sections) else {
             return Ok(());
@@ -75,23 +62,13 @@ impl<'h, H: Host> Look<'h, H> {
         let profile = self.profile.unwrap_or(0);
         let selection = match table.select(profile.into()) {
             Ok(selection) => selection,
-            Err(uki::Error::NoProfile { count: 0, .. }) => return Err(no_profiles(profile)),
-            Err(uki::Error::NoProfile { count, .. }) => {
-                let last = (count as u64).saturating_sub(1);
-                let needed = Needed::AtMost(last);
-                return Err(Error::value(
-                    Class::Misuse,
-                    "profile",
-                    profile.into(),
-                    needed,
-                ));
-            }
+            Err(uki::Error::NoProfile { count, .. }) => return Err(no_profile(profile, count)),
             Err(_) => return Ok(()),
         };
         let content = |kind| {
-            let section = selection.get(kind)?;
-            let at = usize::try_from(section.offset).ok()?;
-            data.get(at).copied().filter(|data| !data.is_empty())
+            let index = selection.get(kind)?.offset;
+            let section = pe.sections().find(|section| section.index == index)?;
+            Some(section.data()).filter(|data| !data.is_empty())
         };
         self.notes.pcrsig |= content(uki::Kind::Pcrsig).is_some();
         if let Some(dtb) = content(uki::Kind::Dtb).filter(|dtb| dtb.len() <= DTB_MAX) {
@@ -99,6 +76,28 @@ impl<'h, H: Host> Look<'h, H> {
         }
         Ok(())
     }
+}
+
+/// A section as the rules of UKIs look at it; its index stands for the offset, which they do not
+/// look at.
+fn described(section: &Section<'_>) -> uki::Section {
+    let mut name = [0; 8];
+    for (to, from) in name.iter_mut().zip(section.name()) {
+        *to = *from;
+    }
+    uki::Section {
+        name,
+        offset: section.index,
+        size: section.data().len() as u32,
+    }
+}
+
+fn no_profile(profile: u32, count: usize) -> Error {
+    let Some(last) = (count as u64).checked_sub(1) else {
+        return no_profiles(profile);
+    };
+    let needed = Needed::AtMost(last);
+    Error::value(Class::Misuse, "profile", profile.into(), needed)
 }
 
 fn no_profiles(profile: u32) -> Error {

@@ -11,6 +11,7 @@ mod input;
 mod isolate;
 mod look;
 mod plan;
+mod results;
 mod wire;
 
 use std::fs;
@@ -28,7 +29,8 @@ pub(crate) use self::choose::{CallName, Choice, Has, Trust, Trusting};
 pub(crate) use self::isolate::CHILD;
 
 use self::input::Input;
-use self::isolate::{Opened, Task};
+use self::isolate::Task;
+use self::results::Opened;
 use self::wire::Warning;
 use crate::failure::{Failure, Result};
 use crate::terminal::Terminal;
@@ -94,6 +96,13 @@ pub(crate) struct Prepared {
     warnings: Vec<Warning>,
 }
 
+/// The caller's files.
+struct Files {
+    image: Input,
+    initrd: Option<Input>,
+    dtb: Option<Input>,
+}
+
 impl Places {
     /// The entries there are.
     pub(crate) fn read(&self, root: &Path) -> Result<Boot> {
@@ -133,41 +142,17 @@ impl Wish {
         let (path, entry, options) = self.target()?;
         let choice = Has::running().choose(self.call, self.dtb.is_some());
         let parts = self.cmdline(options)?;
-        let line = self.line(&parts)?;
-        let limits = Limits::default();
-        terminal
-            .progress()
-            .begin(format!("reading {}", path.display()), None);
-        let image = Input::one(&path, "image", limits.image)?;
-        let initrd = (!self.initrds.is_empty())
-            .then(|| Input::joined(&self.initrds, "initrd", limits.initrd))
-            .transpose()?;
-        let dtb = self
-            .dtb
-            .as_ref()
-            .map(|path| Input::one(path, "device tree", DTB_MAX))
-            .transpose()?;
+        let files = self.read(&path, terminal)?;
         terminal
             .progress()
             .begin(format!("opening {}", path.display()), None);
-        let (warnings, opened) = isolate::open(&Task {
-            image: &image,
-            initrd: initrd.as_ref(),
-            cmdline: line.as_deref(),
-            crash: self.crash,
-            embedded: self.embedded,
-            parsers: std::mem::take(&mut self.parsers),
-            trace: self.debug,
-        });
-        let opened = match opened {
-            Ok(opened) => opened,
-            Err(failure) => {
-                for warning in &warnings {
-                    terminal.note(&format!("kpeel: {}: {}", path.display(), warning.line()));
-                }
-                return Err(failure);
+        let (warnings, opened) = self.open(&files, &parts)?;
+        let opened = opened.inspect_err(|_| {
+            for warning in &warnings {
+                terminal.note(&format!("kpeel: {}: {}", path.display(), warning.line()));
             }
-        };
+        })?;
+        let Files { image, initrd, dtb } = files;
         let prepared = Prepared {
             wish: self,
             status,
@@ -183,6 +168,37 @@ impl Wish {
         };
         prepared.check()?;
         Ok(prepared)
+    }
+
+    /// Copies everything that is the caller's.
+    fn read(&self, path: &Path, terminal: &mut Terminal) -> Result<Files> {
+        let limits = Limits::default();
+        terminal
+            .progress()
+            .begin(format!("reading {}", path.display()), None);
+        let dtb = self.dtb.as_ref();
+        Ok(Files {
+            image: Input::one(path, "image", limits.image)?,
+            initrd: (!self.initrds.is_empty())
+                .then(|| Input::joined(&self.initrds, "initrd", limits.initrd))
+                .transpose()?,
+            dtb: dtb
+                .map(|path| Input::one(path, "device tree", DTB_MAX))
+                .transpose()?,
+        })
+    }
+
+    fn open(&self, files: &Files, parts: &[Part]) -> Result<(Vec<Warning>, Result<Opened>)> {
+        let line = self.line(parts)?;
+        Ok(isolate::open(&Task {
+            image: &files.image,
+            initrd: files.initrd.as_ref(),
+            cmdline: line.as_deref(),
+            crash: self.crash,
+            embedded: self.embedded,
+            parsers: self.parsers.clone(),
+            trace: self.debug,
+        }))
     }
 
     /// The image's path; an entry's id and options too, whose other parts are added to the wish.

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::Prepared;
 use super::input::Input;
-use super::isolate::Memory;
+use super::results::Memory;
 use crate::failure::{Failure, Result};
 use crate::text::{escape, hex, size};
 
@@ -107,18 +107,12 @@ struct Segment {
 impl Prepared {
     /// What loading it would do.
     pub(crate) fn report(&self) -> Result<Report> {
-        let (call, refusal) = match &self.choice {
-            Ok(choice) => (
-                Some(Named {
-                    name: choice.call.to_string(),
-                    why: choice.why.to_owned(),
-                }),
-                None,
-            ),
-            Err(failure) => (None, Some(failure.to_string())),
-        };
+        let call = self.choice.as_ref().map(|choice| Named {
+            name: choice.call.to_string(),
+            why: choice.why.to_owned(),
+        });
         let no_place = self.check_reservation().err();
-        let refusal = no_place.map(|failure| failure.to_string()).or(refusal);
+        let refusal = no_place.as_ref().or(self.choice.as_ref().err());
         let mut report = Report {
             image: Blob {
                 path: self.path().display().to_string(),
@@ -132,8 +126,8 @@ impl Prepared {
                 name: self.trusting.name(),
                 why: self.trusting.why.to_owned(),
             },
-            call,
-            refusal,
+            call: call.ok(),
+            refusal: refusal.map(ToString::to_string),
             kernel: self.kernel_report()?,
             initrd: self.initrd_report()?,
             cmdline: self.cmdline_report(),
@@ -210,7 +204,7 @@ impl Prepared {
         let text = String::from_utf8_lossy(&self.opened.cmdline).into_owned();
         let callers: Vec<_> = self.parts.iter().map(|part| part.text.as_str()).collect();
         let callers = callers.join(" ");
-        let callers = super::isolate::without_selector(&callers);
+        let callers = super::results::without_selector(&callers);
         let mut parts = Vec::new();
         if let Some(envelope) = self.opened.cmdline_envelope {
             let images = text.strip_suffix(callers).unwrap_or(&text);
@@ -251,9 +245,9 @@ impl Segment {
 impl Report {
     /// For people. Warnings are left out: they go to standard error.
     pub(crate) fn text(&self) -> String {
-        let mut text = String::new();
+        let mut shown = String::new();
         let mut line = |name: &str, value: String| {
-            let _ = writeln!(text, "{name:13} {value}");
+            let _ = writeln!(shown, "{name:13} {value}");
         };
         line(
             "image",
@@ -275,18 +269,15 @@ impl Report {
             line("profile", profile.to_string());
         }
         line("kernel", self.kernel.text());
-        match &self.initrd {
-            Some(initrd) => line("initrd", size(initrd.size)),
-            None => line("initrd", "none".to_owned()),
-        }
-        for part in self.initrd.iter().flat_map(|initrd| &initrd.parts) {
+        let (initrd, cmdline) = (self.initrd.as_ref(), self.cmdline.as_ref());
+        let none = || "none".to_owned();
+        line("initrd", initrd.map_or_else(none, |it| size(it.size)));
+        for part in initrd.iter().flat_map(|initrd| &initrd.parts) {
             line("", part.text());
         }
-        match &self.cmdline {
-            Some(cmdline) => line("command line", escape(cmdline.text.as_bytes())),
-            None => line("command line", "none".to_owned()),
-        }
-        for part in self.cmdline.iter().flat_map(|cmdline| &cmdline.parts) {
+        let text = cmdline.map(|cmdline| escape(cmdline.text.as_bytes()));
+        line("command line", text.unwrap_or_else(none));
+        for part in cmdline.iter().flat_map(|cmdline| &cmdline.parts) {
             line("", part.text());
         }
         if let Some(tree) = &self.device_tree {
@@ -300,7 +291,7 @@ impl Report {
             } = segment;
             line("segment", format!("{address} {size:#x} {part}"));
         }
-        text
+        shown
     }
 }
 
