@@ -48,8 +48,15 @@ fn main() -> ExitCode {
         ("uefi", Image::ZbootGzip),
         ("uefi", Image::ZbootZstd),
     ];
+    let init = match guest::build(Arch::Aarch64, "kpeel-init", "kpeel-init") {
+        Ok(init) => init,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
     for (way, image) in cases {
-        if let Err(error) = boot(way, image) {
+        if let Err(error) = boot(way, image, &init) {
             eprintln!("{way} {}: {error}", image.name());
             return ExitCode::FAILURE;
         }
@@ -57,7 +64,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn boot(way: &str, image: Image) -> Outcome {
+fn boot(way: &str, image: Image, program: &Path) -> Outcome {
     let kernel = Kernel::STOCK_ARM64;
     let file = path(kernel, image)?;
     let name = format!("{}-{way}-{}", kernel.name(), image.name());
@@ -70,7 +77,7 @@ fn boot(way: &str, image: Image) -> Outcome {
     let place = cache_dir().join("vm");
     fs::create_dir_all(&place)?;
     let initramfs = place.join(format!("{name}-{}.cpio", std::process::id()));
-    fs::write(&initramfs, archive(&job)?)?;
+    fs::write(&initramfs, archive(&job, program)?)?;
     let report = machine
         .initrd(&initramfs)
         .append(APPEND)
@@ -94,10 +101,9 @@ fn firmware() -> Result<Firmware, Box<dyn Error>> {
     })
 }
 
-fn archive(job: &str) -> Result<Vec<u8>, Box<dyn Error>> {
+fn archive(job: &str, program: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut archive = Initramfs::new();
-    let init = guest::build(Arch::Aarch64, "kpeel-init", "kpeel-init")?;
-    archive.program("init", &init)?;
+    archive.program("init", program)?;
     archive.file(init::JOB, job.as_bytes());
     Ok(archive.finish())
 }
