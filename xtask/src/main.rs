@@ -35,6 +35,11 @@ const TASKS: &[Task] = &[
         parsers_,
     ),
     (
+        "bench",
+        "machine | codec | load: kpeel beside its peers, as ratios",
+        bench,
+    ),
+    (
         "kernel",
         "build a test kernel: --stock --arch arm64",
         kernel,
@@ -178,6 +183,38 @@ fn documents(_args: &[String]) -> Result<(), Failure> {
         "--",
         out,
     ])
+}
+
+fn bench(args: &[String]) -> Result<(), Failure> {
+    packages::ensure(TOOLS, has(args, "--yes")).map_err(Failure::Packages)?;
+    match args.first().map(String::as_str) {
+        Some("machine") => cargo(&["bench", "--quiet", "--package", "kpeel-bpf"]),
+        Some("codec") => cargo(&[
+            "run",
+            "--quiet",
+            "--release",
+            "--package",
+            "kpeel-codec",
+            "--features",
+            "encode",
+            "--example",
+            "codec_bench",
+        ]),
+        Some("load") => cargo(&[
+            "run",
+            "--quiet",
+            "--release",
+            "--package",
+            "kpeel-matrix",
+            "--bin",
+            "kpeel-bench",
+            "--",
+            "load",
+        ]),
+        _ => Err(Failure::Step(
+            "usage: cargo xtask bench machine | codec | load".into(),
+        )),
+    }
 }
 
 fn kernel(args: &[String]) -> Result<(), Failure> {
