@@ -14,9 +14,9 @@
 //!
 //! Feature `native` (default) decodes gzip, zstd, xz and lzma by libdeflate, libzstd and liblzma. Without it
 //! miniz_oxide, ruzstd and lzma-rust2 do, slower and without a C compiler. lz4, lzo and bzip2 are the same in both.
-//! A stream gives the same bytes or the same class of error both ways; fields and offsets can differ. Two kinds of
-//! stream that no encoder makes can differ in more: those without a checksum whose entropy coding is damaged in ways
-//! that not every library looks for, and those damaged in a way that one library sees before it reaches a limit.
+//! A stream gives the same bytes or the same class of error both ways; a field that a library reads has a coarser
+//! name, and offsets can differ. The one exception known: a Zstandard frame without checksum whose entropy coding is
+//! damaged may pass one library and not the other, or give other bytes, as they do not look for the same faults.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

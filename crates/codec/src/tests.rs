@@ -167,6 +167,46 @@ fn damaged_xz_without_check_ends_alike() {
     assert_eq!(found, 0);
 }
 
+/// Makes the CRC-32 of the first block's header right.
+fn with_true_block_header(bytes: &mut Vec<u8>) {
+    const START: usize = 12;
+    let Some(&size) = bytes.get(START) else {
+        return;
+    };
+    let end = START + usize::from(size) * 4;
+    let Some(sum) = bytes.get(START..end).map(crc32fast::hash) else {
+        return;
+    };
+    if let Some(field) = bytes.get_mut(end..end + 4) {
+        field.copy_from_slice(&sum.to_le_bytes());
+    }
+}
+
+#[test]
+fn damaged_xz_of_every_shape_ends_alike() {
+    let input = branches(30_000, 3);
+    let mut found = 0;
+    for (seed, options) in [
+        &["--check=none", "--arm64", "--lzma2=preset=0"][..],
+        &["--check=none", "--x86", "--delta", "--lzma2=preset=0"],
+        &[
+            "--check=sha256",
+            "--ia64=start=16",
+            "--lzma2=preset=1,lc=1,lp=2,pb=0",
+        ],
+        &["--check=crc64", "-0", "-T2", "--block-size=7000"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let packed = filter(&[&["xz"], options, &["-c"]].concat(), &input);
+        let seed = seed as u64;
+        found += differences(Codec::Xz, &packed, 3_000, seed, as_is);
+        found += differences(Codec::Xz, &packed, 3_000, seed, with_true_block_header);
+    }
+    assert_eq!(found, 0);
+}
+
 #[test]
 fn damaged_lzma_of_known_size_ends_alike() {
     let input = sample(30_000);

@@ -1,5 +1,5 @@
-//! Every field of lz4, lzop and bzip2 that can be wrong, and what is said of it. The same table holds for the build with
-//! C decoders and for the build without: run it with and without `--no-default-features`.
+//! Every field of lz4, lzop and bzip2 that can be wrong, and what is said of it. The same table holds for the build
+//! with C decoders and for the build without: run it with and without `--no-default-features`.
 
 mod support;
 

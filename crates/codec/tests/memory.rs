@@ -1,5 +1,5 @@
-//! Unpacking a kernel costs the memory of the kernel, and of a dictionary where a library keeps one. Measured as the kernel of this machine
-//! counts it, so what C decoders allocate counts too.
+//! Unpacking a kernel costs the memory of the kernel, and of a dictionary where a library keeps one. Measured as the
+//! kernel of this machine counts it, so what C decoders allocate counts too.
 
 mod support;
 
