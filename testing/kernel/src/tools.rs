@@ -108,8 +108,13 @@ fn version(tool: &Tool) -> Result<String> {
         .output()
         .map_err(|_| missing())?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let first = text.lines().next().ok_or_else(missing)?;
-    Ok(format!("{} {}", tool.program, first.trim()))
+    // Some put their name on a line of its own.
+    let version = text.lines().find(|line| line.contains(char::is_numeric));
+    Ok(format!(
+        "{} {}",
+        tool.program,
+        version.ok_or_else(missing)?.trim()
+    ))
 }
 
 fn installed(program: &str) -> bool {
@@ -126,6 +131,15 @@ mod tests {
         let packages = packages();
         assert!(packages.is_sorted() && packages.contains(&"llvm-22"));
         assert!(packages.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn every_version_that_counts_has_a_number() {
+        let version = version(&counting("tar", "tar")).unwrap();
+        assert!(
+            version.starts_with("tar ") && version.contains(char::is_numeric),
+            "{version}"
+        );
     }
 
     #[test]
