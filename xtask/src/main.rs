@@ -36,7 +36,7 @@ const TASKS: &[Task] = &[
     ),
     (
         "bench",
-        "machine | codec | load: kpeel beside its peers, as ratios",
+        "machine | codec FILE | load: kpeel beside its peers, as ratios",
         bench,
     ),
     (
@@ -189,17 +189,12 @@ fn bench(args: &[String]) -> Result<(), Failure> {
     packages::ensure(TOOLS, has(args, "--yes")).map_err(Failure::Packages)?;
     match args.first().map(String::as_str) {
         Some("machine") => cargo(&["bench", "--quiet", "--package", "kpeel-bpf"]),
-        Some("codec") => cargo(&[
-            "run",
-            "--quiet",
-            "--release",
-            "--package",
-            "kpeel-codec",
-            "--features",
-            "encode",
-            "--example",
-            "codec_bench",
-        ]),
+        Some("codec") => {
+            let file = args.get(1).map_or("", String::as_str);
+            let example = ["--example", "codec_bench", "--", file];
+            let run = ["run", "--quiet", "--release", "--package", "kpeel-codec"];
+            cargo(&[&run[..], &example].concat())
+        }
         Some("load") => cargo(&[
             "run",
             "--quiet",
@@ -212,7 +207,7 @@ fn bench(args: &[String]) -> Result<(), Failure> {
             "load",
         ]),
         _ => Err(Failure::Step(
-            "usage: cargo xtask bench machine | codec | load".into(),
+            "usage: cargo xtask bench machine | codec FILE | load".into(),
         )),
     }
 }
