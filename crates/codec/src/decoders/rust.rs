@@ -67,13 +67,7 @@ impl Decoders for Rust {
                 let at = frame.bytes.len().saturating_sub(source.len());
                 return Err(corrupt(CODEC, "block", at));
             }
-            while decoder.can_collect() > 0 {
-                let read = output.fill(|room| match decoder.read(room) {
-                    Ok(written) => Ok((written, ())),
-                    Err(_) => Err(corrupt(CODEC, "block", 0)),
-                });
-                read.map_err(over)?;
-            }
+            collect(&mut decoder, &mut output).map_err(over)?;
         }
         if frame
             .content_size
@@ -135,6 +129,17 @@ impl Decoders for Rust {
 /// Bytes that are decoded before they are taken out of ruzstd's window.
 const ZSTD_STEP: usize = 256 << 10;
 
+/// Takes out of ruzstd what its window does not need.
+fn collect(decoder: &mut FrameDecoder, output: &mut Output) -> Result<(), Error> {
+    while decoder.can_collect() > 0 {
+        output.fill(|room| match decoder.read(room) {
+            Ok(written) => Ok((written, ())),
+            Err(_) => Err(corrupt(Codec::Zstd, "block", 0)),
+        })?;
+    }
+    Ok(())
+}
+
 /// RFC 1952, 2.3.1: CRC-32 and ISIZE.
 fn gzip_trailer(input: &[u8], at: usize, content: &[u8]) -> Result<(), Error> {
     let mut reader = Reader::new(Codec::Gzip, input);
@@ -192,50 +197,59 @@ const XZ_FOOTER: usize = 12;
 
 /// Compares the sizes in the index of a decoded stream and those in its block headers, which lzma-rust2 does not.
 fn xz_sizes(stream: &[u8], unpacked: usize) -> Result<(), Error> {
-    const CODEC: Codec = Codec::Xz;
     let check = xz::stream_header(stream)?;
-    let index_end = stream.len().saturating_sub(XZ_FOOTER);
-    let wrong = |field, at| {
-        let (found, needed) = (
-            Value::Text("other sizes"),
-            Value::Text("those of the blocks"),
-        );
-        malformed(CODEC, field, at, found, needed)
-    };
-    let mut footer = Reader::new(CODEC, stream);
-    footer.take("blocks and index", index_end.saturating_add(4))?;
-    let backward = (footer.u32_le("backward size")? as usize)
-        .saturating_add(1)
-        .saturating_mul(4);
-    let Some(start) = index_end.checked_sub(backward) else {
-        return Err(wrong("backward size", index_end));
-    };
-    let mut index = Reader::new(CODEC, stream.get(..index_end).unwrap_or_default());
-    // Blocks, then the zero byte that marks an index.
-    index.take("blocks", start)?;
-    index.take("index indicator", 1)?;
+    let (mut index, start) = xz_index(stream)?;
     let (mut at, mut total) = (xz::STREAM_HEADER as u64, 0_u64);
     for _ in 0..xz::integer(&mut index, "index record count")? {
         let unpadded = xz::integer(&mut index, "index unpadded size")?;
         let content = xz::integer(&mut index, "index unpacked size")?;
         let header = Block::read(stream, usize::try_from(at).unwrap_or(usize::MAX))?;
-        let block = header.ok_or_else(|| wrong("index records", start))?;
+        let block = header.ok_or_else(|| other_sizes("index records", start))?;
         let packed = unpadded.checked_sub(block.header.saturating_add(check));
         if packed.is_none()
             || block.packed.is_some_and(|size| packed != Some(size))
             || block.unpacked.is_some_and(|size| content != size)
         {
-            return Err(wrong("block sizes", start));
+            return Err(other_sizes("block sizes", start));
         }
         at = unpadded
             .checked_next_multiple_of(4)
             .and_then(|len| at.checked_add(len))
-            .ok_or_else(|| wrong("index records", start))?;
+            .ok_or_else(|| other_sizes("index records", start))?;
         total = total.saturating_add(content);
     }
     // What is left is padding to a multiple of four, and a CRC-32.
     if at != start as u64 || total != unpacked as u64 || index.rest().len() >= 8 {
-        return Err(wrong("index records", start));
+        return Err(other_sizes("index records", start));
     }
     Ok(())
+}
+
+/// The index of a decoded stream, where the footer says it is, from its record count on; and where it starts.
+fn xz_index(stream: &[u8]) -> Result<(Reader<'_>, usize), Error> {
+    let end = stream.len().saturating_sub(XZ_FOOTER);
+    let mut footer = Reader::new(Codec::Xz, stream);
+    footer.take("blocks, index, footer crc32", end.saturating_add(4))?;
+    let backward = (footer.u32_le("backward size")? as usize)
+        .saturating_add(1)
+        .saturating_mul(4);
+    let start = end
+        .checked_sub(backward)
+        .ok_or_else(|| other_sizes("backward size", end))?;
+    let mut index = Reader::new(Codec::Xz, stream.get(..end).unwrap_or_default());
+    // Blocks, then the zero byte that marks an index.
+    index.take("blocks", start)?;
+    index.take("index indicator", 1)?;
+    Ok((index, start))
+}
+
+fn other_sizes(field: &'static str, at: usize) -> Error {
+    let found = Value::Text("other sizes");
+    malformed(
+        Codec::Xz,
+        field,
+        at,
+        found,
+        Value::Text("those of the blocks"),
+    )
 }
