@@ -17,6 +17,8 @@ use crate::terminal::Terminal;
 
 /// `CAP_SYS_BOOT` (`include/uapi/linux/capability.h`).
 const CAP_SYS_BOOT: u32 = 22;
+/// How errors about device trees name their field.
+const TREE: &str = "device tree";
 /// "Text file busy": somebody has the file open for writing.
 const ETXTBSY: i32 = 26;
 
@@ -122,7 +124,10 @@ impl Prepared {
             tree: tree.as_deref(),
             crash: self.wish.crash,
         };
-        plan(&load, &machine).map_err(|error| self.failure(&error))
+        plan(&load, &machine).map_err(|error| match (&error, &self.wish.dtb) {
+            (Error::Malformed { field: TREE, .. }, Some(dtb)) => self.failure(&error).of(dtb),
+            _ => self.failure(&error),
+        })
     }
 
     /// What a failure means here.

@@ -140,6 +140,17 @@ fn a_plain_kernel_is_the_file_itself() {
 }
 
 #[test]
+fn an_image_may_come_from_standard_input() {
+    let bench = Bench::new();
+    let plain = bench.write("plain", &kernel());
+    let mut piped = dry_run(&bench, &["-", "--json"]);
+    let told = succeeds(piped.stdin(std::fs::File::open(&plain).unwrap()));
+    let named = succeeds(&mut dry_run(&bench, &[text(&plain), "--json"]));
+    let [piped, named] = [told, named].map(|told| document(&told)["kernel"].clone());
+    assert_eq!(piped, named);
+}
+
+#[test]
 fn a_file_compressed_as_a_whole_is_unpacked() {
     let bench = Bench::new();
     let plain = bench.write("plain", &kernel());
