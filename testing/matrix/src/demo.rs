@@ -21,8 +21,8 @@ const ITEMS: [(Item, &str); 3] = [
     (Item::LinuxAmd64V61, "the kernel inside the UKI"),
     (Item::StubAmd64V252, "systemd's UKI stub"),
 ];
-/// Packages and package indexes together, in MB, rounded up.
-const DOWNLOAD_MB: u32 = 30;
+/// Packages and package index together, in MB, rounded up.
+const DOWNLOAD_MB: u32 = 65;
 
 /// Emulated, on a slow machine.
 const DEADLINE: Duration = Duration::from_secs(420);
@@ -138,12 +138,26 @@ fn follow(log: &Path, ended: &AtomicBool) {
     }
 }
 
-/// The line without its end and without anything that would move a terminal's cursor.
+/// What a terminal would show of the line in the end: a carriage return starts it again, as
+/// progress bars do; escape sequences and other control characters are dropped.
 fn printable(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
-    text.chars()
-        .filter(|letter| !letter.is_control() || *letter == '\t')
-        .collect()
+    let shown = text.trim_end().rsplit('\r').next().unwrap_or_default();
+    let mut out = String::new();
+    let mut letters = shown.chars();
+    while let Some(letter) = letters.next() {
+        if letter == '\u{1b}' {
+            // ESC [ PARAMETERS LETTER (ECMA-48, section 5.4).
+            let rest = letters.as_str();
+            if let Some(sequence) = rest.strip_prefix('[') {
+                letters = sequence.chars();
+                let _ = letters.by_ref().find(char::is_ascii_alphabetic);
+            }
+        } else if !letter.is_control() || letter == '\t' {
+            out.push(letter);
+        }
+    }
+    out
 }
 
 fn sentence(first: &Kernel, next: &Kernel, report: &Report, took: Duration) -> String {
@@ -167,6 +181,9 @@ mod tests {
 
     #[test]
     fn a_guest_cannot_move_the_terminals_cursor() {
-        assert_eq!(printable(b"\x1b[2J\x07ok\tgo\r\n"), "[2Jok\tgo");
+        assert_eq!(printable(b"\x1b[2J\x07ok\tgo\r\n"), "ok\tgo");
+        assert_eq!(printable(b"1 %\r\x1b[2K2 %   \r\n"), "2 %");
+        assert_eq!(printable(b"\x1b"), "");
+        assert_eq!(printable(b"\x1b[1;3"), "");
     }
 }
