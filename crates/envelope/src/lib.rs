@@ -17,6 +17,7 @@ pub mod carrier;
 pub mod certificate;
 pub mod compose;
 pub mod error;
+pub mod headers;
 pub mod host;
 pub mod limits;
 pub mod pe;
