@@ -1,5 +1,7 @@
 //! What can be fetched, and out of which packages.
 
+mod peer;
+
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
@@ -48,6 +50,10 @@ pub enum Item {
     Ukify,
     /// A directory: kdump-tools, and the arm64 busybox that its shell script needs where nothing else is.
     KdumpTools,
+    /// A directory: amd64 kexec-tools, 2.0.32 or later, and the libraries it needs.
+    KexecToolsAmd64,
+    /// The same for arm64.
+    KexecToolsArm64,
     /// Debian's Linux 6.12 source, Debian's patches applied: a `.tar.xz` with one directory at its top.
     LinuxSource612,
 }
@@ -75,6 +81,8 @@ impl Item {
         Self::SystemdBootAmd64,
         Self::Ukify,
         Self::KdumpTools,
+        Self::KexecToolsAmd64,
+        Self::KexecToolsArm64,
         Self::LinuxSource612,
     ];
 
@@ -110,6 +118,8 @@ impl Item {
             Self::SystemdBootAmd64 => "systemd-boot-amd64",
             Self::Ukify => "ukify",
             Self::KdumpTools => "kdump-tools",
+            Self::KexecToolsAmd64 => "kexec-tools-amd64",
+            Self::KexecToolsArm64 => "kexec-tools-arm64",
             Self::LinuxSource612 => "linux-source-6.12",
         }
     }
@@ -210,6 +220,8 @@ impl Item {
                 ],
                 file: None,
             },
+            Self::KexecToolsAmd64 => peer::kexec_tools("amd64"),
+            Self::KexecToolsArm64 => peer::kexec_tools("arm64"),
             Self::LinuxSource612 => file(
                 "usr/src/linux-source-6.12.tar.xz",
                 Package::first("linux-source-6.12", "amd64", AMD64_6_12)

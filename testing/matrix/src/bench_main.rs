@@ -1,0 +1,36 @@
+//! `kpeel-bench`: kpeel against kexec-tools, from the start of the process to the system call.
+//!
+//! A guest forbids loading (`kexec_load_disabled`), so that the system call comes back at once with EPERM: both
+//! programs do all their work and stop at the call. A run counts only if the program names that call and that error.
+#![forbid(unsafe_code)]
+
+#[path = "bench/load.rs"]
+mod load;
+#[path = "bench/peer.rs"]
+mod peer;
+#[path = "bench/table.rs"]
+mod table;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: kpeel-bench load [--arch aarch64|x86_64] [--rounds N]";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let Some(options) = load::Options::parse(&words) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match load::run(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("kpeel-bench: not every program reached its system call");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("kpeel-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
