@@ -2,14 +2,16 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::io::Read;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
+use kpeel_envelope::limits::{Limits, Meter};
 use kpeel_kexec::segments::{Machine, Plan, SegmentLoad, plan};
 use kpeel_kexec::{Call, Circumstances, Error, FileLoad, Status, explain};
+use kpeel_sandbox::Buffer;
 
 use super::Prepared;
+use super::input::Input;
 use super::results::Memory;
 use crate::exit::Exit;
 use crate::failure::{Cause, Failure, Result};
@@ -21,6 +23,13 @@ const CAP_SYS_BOOT: u32 = 22;
 const TREE: &str = "device tree";
 /// "Text file busy": somebody has the file open for writing.
 const ETXTBSY: i32 = 26;
+
+/// What goes into segments, mapped.
+pub(super) struct Mapped {
+    kernel: Buffer,
+    initrd: Option<Buffer>,
+    tree: Option<Buffer>,
+}
 
 impl Prepared {
     /// Loads. An earlier loaded kernel of the same kind is replaced.
@@ -34,7 +43,9 @@ impl Prepared {
         };
         self.check_reservation()?;
         if choice.call == Call::Segments {
-            return self.plan()?.load().map_err(|error| self.failure(&error));
+            let mapped = self.map()?;
+            let plan = self.plan(&mapped)?;
+            return plan.load().map_err(|error| self.failure(&error));
         }
         self.check_originals()?;
         self.load_files()?;
@@ -95,22 +106,28 @@ impl Prepared {
         .map_err(|error| self.failure(&error))
     }
 
+    /// Maps what goes into segments.
+    pub(super) fn map(&self) -> Result<Mapped> {
+        let result = |memory: &Memory| map(&memory.file, memory.size);
+        let input = |input: &Input| map(&input.memory, input.size);
+        Ok(Mapped {
+            kernel: match &self.opened.kernel {
+                Some(kernel) => result(kernel),
+                None => input(&self.image),
+            }?,
+            initrd: match (&self.opened.initrd, &self.initrd) {
+                (Some(initrd), _) => Some(result(initrd)?),
+                (None, callers) => callers.as_ref().map(input).transpose()?,
+            },
+            tree: match (&self.dtb, &self.opened.dtb) {
+                (Some(callers), _) => Some(input(callers)?),
+                (None, dtb) => dtb.as_ref().map(result).transpose()?,
+            },
+        })
+    }
+
     /// Where each part would go in memory.
-    pub(super) fn plan(&self) -> Result<Plan> {
-        let kernel = match &self.opened.kernel {
-            Some(kernel) => bytes(&kernel.file, kernel.size)?,
-            None => bytes(&self.image.memory, self.image.size)?,
-        };
-        let initrd = match (&self.opened.initrd, &self.initrd) {
-            (Some(initrd), _) => Some(bytes(&initrd.file, initrd.size)?),
-            (None, Some(input)) => Some(bytes(&input.memory, input.size)?),
-            (None, None) => None,
-        };
-        let tree = match (&self.dtb, &self.opened.dtb) {
-            (Some(input), _) => Some(bytes(&input.memory, input.size)?),
-            (None, Some(dtb)) => Some(bytes(&dtb.file, dtb.size)?),
-            (None, None) => None,
-        };
+    pub(super) fn plan<'m>(&'m self, mapped: &'m Mapped) -> Result<Plan<'m>> {
         let cmdline = std::str::from_utf8(&self.opened.cmdline).map_err(|_| {
             let message = "command line: found bytes that are no UTF-8, needed text";
             Failure::told(Exit::Image, message).of(self.path())
@@ -118,10 +135,10 @@ impl Prepared {
         let machine = Machine::below(&self.wish.root, self.wish.crash)
             .map_err(|error| self.failure(&error))?;
         let load = SegmentLoad {
-            kernel: &kernel,
-            initrd: initrd.as_deref(),
+            kernel: mapped.kernel.as_ref(),
+            initrd: mapped.initrd.as_ref().map(Buffer::as_ref),
             cmdline,
-            tree: tree.as_deref(),
+            tree: mapped.tree.as_ref().map(Buffer::as_ref),
             crash: self.wish.crash,
         };
         plan(&load, &machine).map_err(|error| match (&error, &self.wish.dtb) {
@@ -192,24 +209,10 @@ pub(crate) fn capable() -> bool {
     set.is_some_and(|set| set >> CAP_SYS_BOOT & 1 == 1)
 }
 
-fn bytes(file: &fs::File, size: u64) -> Result<Vec<u8>> {
-    let failure = |error| Failure::system(format!("reading sealed memory: {error}"));
-    let len = usize::try_from(size).unwrap_or(usize::MAX);
-    let mut bytes = Vec::new();
-    bytes
-        .try_reserve_exact(len)
-        .map_err(|_| Failure::system(format!("memory: the system has no {size} bytes left")))?;
-    struct At<'f>(&'f fs::File, u64);
-    impl Read for At<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-            let count = self.0.read_at(buffer, self.1)?;
-            self.1 = self.1.saturating_add(count as u64);
-            Ok(count)
-        }
-    }
-    At(file, 0)
-        .take(size)
-        .read_to_end(&mut bytes)
-        .map_err(failure)?;
-    Ok(bytes)
+/// Sealed memory, mapped: a copy would double what a load needs.
+fn map(file: &fs::File, size: u64) -> Result<Buffer> {
+    // Its size was checked when it was sealed.
+    let meter = Arc::new(Meter::new(Limits::default()));
+    Buffer::from_sealed(file, "sealed memory", size, &meter)
+        .map_err(|error| Failure::system(format!("mapping sealed memory: {error}")))
 }

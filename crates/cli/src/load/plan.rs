@@ -137,7 +137,8 @@ impl Prepared {
         };
         if self.uses_segments() {
             report.device_tree = Some(self.tree_report());
-            match self.plan() {
+            let mapped = self.map()?;
+            match self.plan(&mapped) {
                 Ok(plan) => report.segments = plan.segments.iter().map(Segment::new).collect(),
                 // Not everybody who may look may also see physical addresses.
                 Err(failure) => report.refusal = Some(failure.to_string()),
@@ -233,7 +234,7 @@ impl Prepared {
 }
 
 impl Segment {
-    fn new(segment: &kpeel_kexec::segments::Segment) -> Self {
+    fn new(segment: &kpeel_kexec::segments::Segment<'_>) -> Self {
         Self {
             part: segment.part,
             address: format!("{:#x}", segment.address),

@@ -19,6 +19,7 @@ mod iomem;
 mod placement;
 mod tree;
 
+use std::borrow::Cow;
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
@@ -70,25 +71,25 @@ pub struct Machine {
 
 /// Segments with their places.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct Plan<'a> {
     /// Physical address of the first instruction.
     pub entry: u64,
     /// In ascending order of address.
-    pub segments: Vec<Segment>,
+    pub segments: Vec<Segment<'a>>,
     crash: bool,
 }
 
 /// Bytes and their place in physical memory.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Segment {
+pub struct Segment<'a> {
     /// What it is.
     pub part: &'static str,
     /// Physical address, a multiple of [`PAGE`].
     pub address: u64,
     /// Bytes of memory, a multiple of [`PAGE`].
     pub size: u64,
-    /// The bytes; zeros follow up to `size`.
-    pub bytes: Vec<u8>,
+    /// The bytes, the caller's where they go in unchanged; zeros follow up to `size`.
+    pub bytes: Cow<'a, [u8]>,
 }
 
 /// Places everything.
@@ -96,7 +97,7 @@ pub struct Segment {
 /// # Errors
 /// [`Error::Malformed`] for a kernel or tree that is none, [`Error::NoRoom`],
 /// [`Error::NoCrashReservation`].
-pub fn plan(load: &SegmentLoad<'_>, machine: &Machine) -> Result<Plan> {
+pub fn plan<'a>(load: &SegmentLoad<'a>, machine: &Machine) -> Result<Plan<'a>> {
     let header = ImageHeader::parse(load.kernel)?;
     let mut tree = tree::Tree::parse(load.tree.unwrap_or(&machine.tree))?;
     // Inside a reservation nothing else is allocated, and the kernel belongs at its start.
@@ -109,7 +110,7 @@ pub fn plan(load: &SegmentLoad<'_>, machine: &Machine) -> Result<Plan> {
     let kernel = place_kernel(&mut free, &header, load.kernel)?;
     let window = window_around(&kernel);
     let mut segments = Vec::new();
-    let mut place = |part: &'static str, bytes: Vec<u8>, align: u64| -> Result<u64> {
+    let mut place = |part: &'static str, bytes: Cow<'a, [u8]>, align: u64| -> Result<u64> {
         let size = align_up(bytes.len() as u64, PAGE);
         let address = free.take(&Request {
             part,
@@ -127,7 +128,7 @@ pub fn plan(load: &SegmentLoad<'_>, machine: &Machine) -> Result<Plan> {
         Ok(address)
     };
     if let Some(initrd) = load.initrd {
-        let address = place("initrd", initrd.to_vec(), PAGE)?;
+        let address = place("initrd", initrd.into(), PAGE)?;
         tree.set_initrd(Some(address..address.saturating_add(initrd.len() as u64)));
     } else {
         tree.set_initrd(None);
@@ -135,13 +136,15 @@ pub fn plan(load: &SegmentLoad<'_>, machine: &Machine) -> Result<Plan> {
     if load.crash {
         let core = core_header::write(&machine.memory, &machine.notes);
         let len = core.len() as u64;
-        let address = place("core header", core, PAGE)?;
+        let address = place("core header", core.into(), PAGE)?;
         let reservation = machine
             .memory
             .crash
             .clone()
             .ok_or(Error::NoCrashReservation)?;
         tree.set_crash(address..address.saturating_add(len), reservation)?;
+    } else {
+        tree.forget_crash();
     }
     tree.set_cmdline(load.cmdline);
     tree.set_seeds(&machine.seed);
@@ -153,9 +156,13 @@ pub fn plan(load: &SegmentLoad<'_>, machine: &Machine) -> Result<Plan> {
             format!("at most {TREE_MAX}"),
         ));
     }
-    let tree_address = place("device tree", tree, PAGE)?;
+    let tree_address = place("device tree", tree.into(), PAGE)?;
     let kernel_entry = kernel.address.saturating_add(header.text_offset_in_base());
-    let entry = place("entry", entry::code(kernel_entry, tree_address), PAGE)?;
+    let entry = place(
+        "entry",
+        entry::code(kernel_entry, tree_address).into(),
+        PAGE,
+    )?;
     segments.push(kernel.into_segment(header.text_offset_in_base(), load.kernel));
     segments.sort_by_key(|segment| segment.address);
     Ok(Plan {
@@ -173,10 +180,12 @@ struct KernelPlace {
 
 impl KernelPlace {
     /// Pages between the base and the kernel's first page stay free of segments.
-    fn into_segment(self, offset: u64, kernel: &[u8]) -> Segment {
+    fn into_segment(self, offset: u64, kernel: &[u8]) -> Segment<'_> {
         let skipped = offset - offset % PAGE;
-        let mut bytes = vec![0; usize::try_from(offset - skipped).unwrap_or(0)];
-        bytes.extend_from_slice(kernel);
+        let bytes = match usize::try_from(offset - skipped).unwrap_or(0) {
+            0 => Cow::Borrowed(kernel),
+            before => [&vec![0; before], kernel].concat().into(),
+        };
         Segment {
             part: "kernel",
             address: self.address + skipped,
@@ -253,7 +262,7 @@ impl Machine {
     }
 }
 
-impl Plan {
+impl Plan<'_> {
     /// Hands the segments to the kernel.
     ///
     /// # Errors
@@ -267,7 +276,7 @@ impl Plan {
         let bytes: Vec<&[u8]> = self
             .segments
             .iter()
-            .map(|segment| segment.bytes.as_slice())
+            .map(|segment| segment.bytes.as_ref())
             .collect();
         kexec_load(
             self.entry,
@@ -315,7 +324,7 @@ mod tests {
         }
     }
 
-    fn part<'a>(plan: &'a Plan, part: &str) -> &'a Segment {
+    fn part<'a>(plan: &'a Plan<'_>, part: &str) -> &'a Segment<'a> {
         plan.segments
             .iter()
             .find(|segment| segment.part == part)
