@@ -47,11 +47,12 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_close,
     libc::SYS_exit,
     libc::SYS_exit_group,
-    libc::SYS_fcntl,
     libc::SYS_fstat,
     libc::SYS_ftruncate,
     libc::SYS_futex,
+    libc::SYS_getpid,
     libc::SYS_getrandom,
+    libc::SYS_gettid,
     libc::SYS_lseek,
     libc::SYS_madvise,
     libc::SYS_mremap,
@@ -117,14 +118,24 @@ impl std::fmt::Display for Killed {
 
 fn rules() -> Result<BTreeMap<libc::c_long, Vec<SeccompRule>>, Error> {
     let mut rules: BTreeMap<_, _> = CALLS.iter().map(|call| (*call, Vec::new())).collect();
+    let mut allow_if = |call, argument, comparison, value: u64| -> Result<(), Error> {
+        let length = SeccompCmpArgLen::Dword;
+        let condition = SeccompCondition::new(argument, length, comparison, value)?;
+        rules.insert(call, vec![SeccompRule::new(vec![condition])?]);
+        Ok(())
+    };
     for call in PROTECTING_CALLS {
-        let never_executable = SeccompCondition::new(
-            PROTECTION_ARGUMENT,
-            SeccompCmpArgLen::Dword,
-            SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64),
-            0,
-        )?;
-        rules.insert(*call, vec![SeccompRule::new(vec![never_executable])?]);
+        let executable = SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64);
+        allow_if(*call, PROTECTION_ARGUMENT, executable, 0)?;
     }
+    // The library asks whether a descriptor is open; F_SETOWN would send signals to others.
+    allow_if(libc::SYS_fcntl, 1, SeccompCmpOp::Eq, libc::F_GETFD as u64)?;
+    // An abort is a signal to oneself.
+    allow_if(
+        libc::SYS_tgkill,
+        0,
+        SeccompCmpOp::Eq,
+        std::process::id().into(),
+    )?;
     Ok(rules)
 }

@@ -40,6 +40,16 @@ const CASES: &[Case] = &[
     ),
     ("files_left_open_are_not_inherited", inherits, None),
     (
+        "signalling_another_is_forbidden",
+        signals,
+        Some(Killed::ForbiddenCall),
+    ),
+    (
+        "other_uses_of_fcntl_are_forbidden",
+        owns,
+        Some(Killed::ForbiddenCall),
+    ),
+    (
         "aborting_is_a_signal_of_its_own",
         abort,
         Some(Killed::Signal(libc::SIGABRT)),
@@ -129,6 +139,19 @@ fn inherits() {
 }
 
 fn abort() {
-    // The list has no call that raises a signal: what aborts comes before it.
+    confine().unwrap();
     std::process::abort();
+}
+
+fn signals() {
+    let parent = std::os::unix::process::parent_id();
+    confine().unwrap();
+    let parent = rustix::process::Pid::from_raw(parent as i32).unwrap();
+    let _ = rustix::process::kill_process(parent, rustix::process::Signal::URG);
+}
+
+fn owns() {
+    let file = File::open("/dev/null").unwrap();
+    confine().unwrap();
+    let _ = rustix::fs::fcntl_getfl(&file);
 }

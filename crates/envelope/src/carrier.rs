@@ -122,16 +122,28 @@ impl<'a> Elf<'a> {
         Ok(Self { bytes, table })
     }
 
-    fn sections(&self) -> impl Iterator<Item = Result<SectionHeader>> + 'a {
-        self.table
-            .chunks_exact(SECTION_HEADER_SIZE.into())
-            .map(SectionHeader::parse)
+    /// The only symbol table: an object has one (System V ABI, `SHT_SYMTAB`). More would let a
+    /// small table of sections cost as much as a large file.
+    fn symbol_table(&self) -> Result<SectionHeader> {
+        let mut found = None;
+        for (entry, index) in self.table.chunks_exact(SECTION_HEADER_SIZE.into()).zip(0..) {
+            let section = SectionHeader::parse(entry)?;
+            if section.kind == SECTION_TYPE_SYMTAB && found.replace(section).is_some() {
+                let needed = Needed::Words("one symbol table");
+                let error = Error::malformed("sh_type", section.kind.into(), needed);
+                return Err(error.of_entry(index));
+            }
+        }
+        found.ok_or(Error::absent(Class::Malformed, "symbol table"))
     }
 
     fn section(&self, index: u32, field: &'static str) -> Result<SectionHeader> {
-        let count = self.sections().count() as u64;
-        let above = Error::malformed(field, index.into(), Needed::AtMost(count.saturating_sub(1)));
-        self.sections().nth(index as usize).ok_or(above)?
+        let size = usize::from(SECTION_HEADER_SIZE);
+        let last = (self.table.len().checked_div(size).unwrap_or(0) as u64).saturating_sub(1);
+        let start = (index as usize).saturating_mul(size);
+        let entry = self.table.get(start..start.saturating_add(size));
+        let entry = entry.ok_or(Error::malformed(field, index.into(), Needed::AtMost(last)))?;
+        SectionHeader::parse(entry)
     }
 
     fn contents(&self, section: SectionHeader) -> Result<&'a [u8]> {
@@ -149,19 +161,14 @@ impl<'a> Elf<'a> {
 
     /// The bytes of the object symbol `name`; twice the same name is malformed.
     fn symbol(&self, name: &'static str) -> Result<Option<&'a [u8]>> {
+        let table = self.symbol_table()?;
+        let strings = self.contents(self.section(table.link, "sh_link")?)?;
         let mut found = None;
-        for section in self.sections() {
-            let section = section?;
-            if section.kind != SECTION_TYPE_SYMTAB {
-                continue;
-            }
-            let strings = self.contents(self.section(section.link, "sh_link")?)?;
-            for entry in self.contents(section)?.chunks_exact(SYMBOL_SIZE as usize) {
-                if let Some(bytes) = self.object_named(entry, strings, name)? {
-                    if found.replace(bytes).is_some() {
-                        let reason = "stands twice in the symbol table";
-                        return Err(Error::reason(Class::Malformed, name, reason));
-                    }
+        for entry in self.contents(table)?.chunks_exact(SYMBOL_SIZE as usize) {
+            if let Some(bytes) = self.object_named(entry, strings, name)? {
+                if found.replace(bytes).is_some() {
+                    let reason = "stands twice in the symbol table";
+                    return Err(Error::reason(Class::Malformed, name, reason));
                 }
             }
         }

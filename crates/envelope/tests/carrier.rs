@@ -125,6 +125,21 @@ fn rejects_a_section_table_out_of_bounds() {
 }
 
 #[test]
+fn rejects_a_second_symbol_table() {
+    let mut elf = carrier(&INSNS, &DATA);
+    let table = u64::from_le_bytes(elf[40..48].try_into().unwrap()) as usize;
+    // The string table's header becomes another one for the same symbols.
+    elf.copy_within(table + 3 * 64..table + 4 * 64, table + 2 * 64);
+    assert_eq!(rejected(&elf), (Class::Malformed, Field::Named("sh_type")));
+    put32(&mut elf, table + 2 * 64 + 4, 0);
+    put32(&mut elf, table + 3 * 64 + 4, 0);
+    assert_eq!(
+        rejected(&elf),
+        (Class::Malformed, Field::Named("symbol table"))
+    );
+}
+
+#[test]
 fn every_truncation_and_every_byte_is_survived() {
     let elf = carrier(&INSNS, &DATA);
     for len in 0..elf.len() {

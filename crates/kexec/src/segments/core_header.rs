@@ -81,7 +81,8 @@ pub(super) fn notes(root: &Path) -> Result<Vec<Range<u64>>> {
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| path.join("crash_notes").exists())
         .collect();
-    folders.sort();
+    // The notes carry no processor number: readers count, as the kernel does.
+    folders.sort_by_key(|folder| processor(folder));
     for folder in folders {
         let address = hex_file(&folder.join("crash_notes"), 16)?;
         let size = hex_file(&folder.join("crash_notes_size"), 10)?;
@@ -93,6 +94,16 @@ pub(super) fn notes(root: &Path) -> Result<Vec<Range<u64>>> {
     let (address, size) = (number(&path, address, 16)?, number(&path, size, 16)?);
     notes.push(address..address.saturating_add(size));
     Ok(notes)
+}
+
+/// The number in `cpuN`.
+fn processor(folder: &Path) -> Option<u32> {
+    folder
+        .file_name()?
+        .to_str()?
+        .strip_prefix("cpu")?
+        .parse()
+        .ok()
 }
 
 fn hex_file(path: &Path, radix: u32) -> Result<u64> {
@@ -114,6 +125,18 @@ fn number(path: &Path, text: &str, radix: u32) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processors_count_by_number() {
+        let mut folders: Vec<_> = ["cpu10", "cpu2", "cpu0"]
+            .map(std::path::PathBuf::from)
+            .into();
+        folders.sort_by_key(|folder| processor(folder));
+        assert_eq!(
+            folders,
+            ["cpu0", "cpu2", "cpu10"].map(std::path::PathBuf::from)
+        );
+    }
 
     #[test]
     fn lists_notes_and_memory_outside_the_reservation() {

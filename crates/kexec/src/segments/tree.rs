@@ -79,6 +79,13 @@ impl Tree {
         Ok(())
     }
 
+    /// For a load that is none of a crash kernel: the running kernel may be one, and its bounds are
+    /// not the next one's.
+    pub(super) fn forget_crash(&mut self) {
+        self.remove(ELFCOREHDR);
+        self.remove(USABLE_MEMORY);
+    }
+
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         self.tree.to_dtb()
     }
@@ -196,6 +203,18 @@ pub(super) mod tests {
         assert_eq!(
             chosen(&dtb, USABLE_MEMORY).unwrap(),
             pair(0x8_0000_0000, 0x1000_0000)
+        );
+    }
+
+    #[test]
+    fn a_crash_kernels_bounds_are_forgotten() {
+        let mut tree = Tree::parse(&sample()).unwrap();
+        tree.set_crash(0x1000..0x3000, 0x8000..0x9000).unwrap();
+        tree.forget_crash();
+        let dtb = tree.to_bytes();
+        assert_eq!(
+            (chosen(&dtb, ELFCOREHDR), chosen(&dtb, USABLE_MEMORY)),
+            (None, None)
         );
     }
 
