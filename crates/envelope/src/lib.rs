@@ -4,7 +4,7 @@
 //! the pipeline that opens envelope after envelope over a [`Host`]. It knows PE, Authenticode's
 //! coverage and the carrier; it knows no boot format and runs no BPF itself.
 //!
-//! It has no dependencies and allocates nothing: Linux compiles these same files.
+//! It has no dependencies and allocates nothing, so that Linux can compile these same files.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(

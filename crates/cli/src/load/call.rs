@@ -49,9 +49,15 @@ impl Prepared {
         }
         self.check_originals()?;
         self.load_files()?;
-        self.check_originals().inspect_err(|_| {
-            let _ = unload(choice.call, self.wish.crash);
-        })
+        self.check_originals()
+            .map_err(|changed| match unload(choice.call, self.wish.crash) {
+                Ok(()) => changed,
+                Err(error) => Failure::refused(format!(
+                    "the file changed while it was being loaded, and a kernel that nobody checked \
+                     is loaded now: unloading it failed: {error}"
+                ))
+                .of(self.path()),
+            })
     }
 
     /// Refuses a crash load on a system that has no place for it.

@@ -39,6 +39,8 @@ use crate::terminal::Terminal;
 const DTB_MAX: u64 = 2 << 20;
 /// Longest command line of an arm64 kernel without its NUL (`COMMAND_LINE_SIZE`).
 const ARM64_CMDLINE_MAX: u64 = 2047;
+/// `MAX_ELFCOREHDR_STR_LEN` (`arch/x86/kernel/kexec-bzimage64.c`), kept free in every load.
+const X86_ELFCOREHDR_MAX: u64 = 30;
 /// Where a bzImage says how long a command line it takes (`cmdline_size`, boot.rst).
 const X86_CMDLINE_SIZE: u64 = 0x238;
 
@@ -286,8 +288,9 @@ impl Prepared {
         self.kernel()
             .read_exact_at(&mut size, X86_CMDLINE_SIZE)
             .map_err(|error| Failure::io(self.path(), "read", error))?;
-        // The kernel that loads it counts the NUL in.
-        Ok(u64::from(u32::from_le_bytes(size)).saturating_sub(1))
+        // The kernel that loads it counts the NUL in, and keeps room for what a crash load adds.
+        let size = u64::from(u32::from_le_bytes(size));
+        Ok(size.saturating_sub(1 + X86_ELFCOREHDR_MAX))
     }
 
     fn path(&self) -> &Path {
@@ -316,7 +319,7 @@ impl Prepared {
         let told = |warning: &&Warning| match warning.field.as_str() {
             // Said below in words.
             ".pcrsig" | ".pcrpkey" => !self.opened.pcrsig,
-            ".dtb" => !segments,
+            ".dtb" => !segments || self.opened.dtb.is_none(),
             _ => true,
         };
         let lines = self.warnings.iter().filter(told).map(Warning::line);

@@ -285,9 +285,9 @@ fn a_command_line_longer_than_the_kernel_takes_is_refused() {
     let bench = Bench::new();
     let plain = bench.write("plain", &kernel());
     let line = |len: usize| format!("--append={}", "x".repeat(len));
-    succeeds(&mut dry_run(&bench, &[text(&plain), &line(2046)]));
-    let said = fails(&mut dry_run(&bench, &[text(&plain), &line(2047)]), 2);
-    let message = "command line: found 2047 bytes, needed at most 2046";
+    succeeds(&mut dry_run(&bench, &[text(&plain), &line(2016)]));
+    let said = fails(&mut dry_run(&bench, &[text(&plain), &line(2017)]), 2);
+    let message = "command line: found 2017 bytes, needed at most 2016";
     assert!(said.contains(message), "{said}");
 }
 
