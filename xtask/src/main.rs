@@ -41,7 +41,7 @@ const TASKS: &[Task] = &[
     ),
     (
         "kernel",
-        "build a test kernel: --stock --arch arm64",
+        "build a test kernel: --arch ARCH [--debug | --stock]",
         kernel,
     ),
     (

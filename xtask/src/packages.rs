@@ -32,6 +32,7 @@ pub(crate) const TOOLS: &[&str] = &[
     "openssl",
     "ovmf",
     "pahole",
+    "patch",
     "perl",
     "python3",
     "qemu-efi-aarch64",

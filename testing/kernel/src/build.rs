@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::kernel::{Fragment, Image, Kernel};
 use crate::make::{Log, Make};
 use crate::progress::{Progress, say};
-use crate::{Error, Result, check, config, source};
+use crate::{Error, Result, bindgen, check, config, key, linux, source};
 
 /// What the kernel's build would otherwise take from clock, user and host.
 pub(crate) const STAMPS: &[(&str, &str)] = &[
@@ -57,14 +57,23 @@ pub(crate) fn build(kernel: Kernel, archive: &Path, dir: &Path, log: &Log) -> Re
     }
     say("unpacking the source");
     source::unpack(archive, &build.tree, log)?;
+    if kernel.is_patched() {
+        say("adding linux/overlay and linux/patches");
+        linux::Added::read()?.apply(&build.tree, log)?;
+        key::make(&build.output, log)?;
+    }
     say("configuring");
     build.configure()?;
     let mut progress = Progress::new(kernel.steps());
-    for (image, codec) in CODECS {
-        build.images(*image, *codec, &mut progress)?;
+    if kernel.is_patched() {
+        build.patched(&mut progress)?;
+    } else {
+        for (image, codec) in CODECS {
+            build.images(*image, *codec, &mut progress)?;
+        }
     }
     build.keep(&build.output.join(".config"), "config")?;
-    check::check(&build.result)?;
+    check::check(kernel, &build.result)?;
     let (steps, seconds) = (progress.count(), progress.elapsed().as_secs());
     say(&format!("{steps} steps took {seconds} s"));
     Ok(build.result)
@@ -72,30 +81,37 @@ pub(crate) fn build(kernel: Kernel, archive: &Path, dir: &Path, log: &Log) -> Re
 
 impl Build<'_> {
     fn make(&self, targets: &[&str], watch: impl FnMut(&str)) -> Result<()> {
+        let bindgen = match self.kernel.is_patched() {
+            true => Some(bindgen::path(self.log)?),
+            false => None,
+        };
         Make {
             arch: self.kernel.arch,
             tree: &self.tree,
             output: &self.output,
+            bindgen: bindgen.as_deref(),
             log: self.log,
         }
         .run(targets, watch)
     }
 
-    /// Everything off but what the fragment asks for.
+    /// Everything off but what the fragments ask for.
     fn configure(&self) -> Result<()> {
-        let fragment = self.kernel.fragment();
+        let fragments = self.kernel.fragments();
+        let text: String = fragments.iter().map(|fragment| fragment.text).collect();
         let file = self.output.join("fragment");
-        fs::write(&file, fragment.text).map_err(Error::io("writing", &file))?;
+        fs::write(&file, &text).map_err(Error::io("writing", &file))?;
         let listed = format!("KCONFIG_ALLCONFIG={}", file.display());
         self.make(&[&listed, "allnoconfig"], |_| ())?;
-        config::demand(&self.output.join(".config"), fragment)
+        let names: Vec<&str> = fragments.iter().map(|fragment| fragment.name).collect();
+        config::demand(&self.output.join(".config"), &names.join(" and "), &text)
     }
 
     fn extend_config(&self, fragment: Fragment) -> Result<()> {
         let file = self.output.join(".config");
         config::append(&file, fragment.text)?;
         self.make(&["olddefconfig"], |_| ())?;
-        config::demand(&file, fragment)
+        config::demand(&file, fragment.name, fragment.text)
     }
 
     /// Makes the plain image and the zboot image of one codec.
@@ -105,11 +121,23 @@ impl Build<'_> {
         let boot = self
             .output
             .join("arch")
-            .join(self.kernel.arch.name())
+            .join(self.kernel.arch.dir())
             .join("boot");
         // The last codec's plain image is kept; the check says whether the others hold the same.
         self.keep(&boot.join("Image"), Image::Plain.name())?;
         self.keep(&boot.join("vmlinuz.efi"), image.name())
+    }
+
+    /// Makes a patched kernel's one image, and keeps what tests need beside it.
+    fn patched(&self, progress: &mut Progress) -> Result<()> {
+        let image = self.kernel.arch.image().name();
+        self.make(&[image], |line| progress.line(line))?;
+        let boot = self.output.join("arch").join(self.kernel.arch.dir());
+        self.keep(&boot.join("boot").join(image), image)?;
+        for name in ["System.map", key::KEY, key::CERTIFICATE] {
+            self.keep(&self.output.join(name), name)?;
+        }
+        Ok(())
     }
 
     fn keep(&self, file: &Path, name: &str) -> Result<()> {

@@ -20,20 +20,28 @@ use crate::{Error, Result, build, tools};
 /// # Errors
 /// Any [`Error`]; [`Error::Step`] quotes the end of the build's log.
 pub fn path(kernel: Kernel, image: Image) -> Result<PathBuf> {
+    Ok(dir(kernel)?.join(image.name()))
+}
+
+/// Returns the kernel's directory in the cache, building the kernel like [`path`]. Beside the images it holds `config`,
+/// `inputs`, `log` and, of a patched kernel, `kpeel.key` and `kpeel.crt`, PEM files of a key that it trusts.
+///
+/// # Errors
+/// As for [`path`].
+pub fn dir(kernel: Kernel) -> Result<PathBuf> {
     let root = cache_dir().join("kernel");
     let inputs = Inputs::now(kernel)?;
-    let dir = match ready(&root, &inputs) {
-        Some(dir) => dir,
-        None => made(&root, kernel)?,
-    };
-    Ok(dir.join(image.name()))
+    match ready(&root, &inputs) {
+        Some(dir) => Ok(dir),
+        None => made(&root, kernel),
+    }
 }
 
 /// The kernel's directory in the cache, built by this process or by the one it waited for.
 fn made(root: &Path, kernel: Kernel) -> Result<PathBuf> {
     fs::create_dir_all(root).map_err(Error::io("creating", root))?;
     let _held = lock(&root.join("lock"))?;
-    tools::demand()?;
+    tools::demand(kernel)?;
     say(&format!("{}: fetching the source", kernel.name()));
     let archive = fetch(kernel.source())?;
     // The fetch may have had to take another version than the one that was asked for.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kpeel_images::oracle;
 
-use crate::kernel::Image;
+use crate::kernel::{Image, Kernel};
 use crate::{Error, Result};
 
 /// "ARM\x64" at 56 and, at 16, the size in memory: `Documentation/arch/arm64/booting.rst` of the kernel.
@@ -16,8 +16,35 @@ const SIZE_AT: usize = 16;
 /// Where zboot's header has the codec's name; `drivers/firmware/efi/libstub/zboot-header.S` of the kernel.
 const CODEC_AT: usize = 0x18;
 
-/// Demands that the images in `dir` are what their names say, and that the zboot images hold the plain one.
-pub(crate) fn check(dir: &Path) -> Result<()> {
+/// "HdrS" at 0x202: `Documentation/arch/x86/boot.rst` of the kernel.
+const X86_MAGIC: &[u8] = b"HdrS";
+const X86_MAGIC_AT: usize = 0x202;
+
+/// Demands that the images in `dir` are what their names say, and that zboot images hold the plain one.
+pub(crate) fn check(kernel: Kernel, dir: &Path) -> Result<()> {
+    match kernel.images() {
+        [Image::BzImage] => demand_x86(&dir.join(Image::BzImage.name())),
+        [Image::Plain] => padded(&dir.join(Image::Plain.name())).map(|_| ()),
+        _ => check_zboot(dir),
+    }
+}
+
+fn demand_x86(path: &Path) -> Result<()> {
+    let bytes = fs::read(path).map_err(Error::io("reading", path))?;
+    let magic = field::<4>(&bytes, X86_MAGIC_AT);
+    if magic.as_ref().map(<[u8; 4]>::as_slice) == Some(X86_MAGIC) {
+        return Ok(());
+    }
+    let needed = format!("{X86_MAGIC:x?}");
+    Err(Error::unexpected(
+        path,
+        "magic",
+        format!("{magic:x?}"),
+        needed,
+    ))
+}
+
+fn check_zboot(dir: &Path) -> Result<()> {
     let plain = dir.join(Image::Plain.name());
     let padded = padded(&plain)?;
     for (image, codec) in [(Image::ZbootGzip, "gzip"), (Image::ZbootZstd, "zstd")] {
@@ -87,6 +114,7 @@ mod tests {
     use kpeel_images::make::{Codec, Machine, Scratch, zboot};
 
     use super::*;
+    use crate::kernel::Arch;
 
     /// An image of 4096 bytes that needs 8192 in memory.
     fn image() -> Vec<u8> {
@@ -118,7 +146,7 @@ mod tests {
     #[test]
     fn accepts_zboot_images_of_the_padded_image() {
         let (_scratch, dir) = built(&right());
-        check(&dir).unwrap();
+        check(Kernel::STOCK_ARM64, &dir).unwrap();
     }
 
     #[test]
@@ -127,7 +155,7 @@ mod tests {
         other[2000] ^= 1;
         for payload in [other, image()] {
             let (_scratch, dir) = built(&payload);
-            let error = check(&dir).unwrap_err();
+            let error = check(Kernel::STOCK_ARM64, &dir).unwrap_err();
             assert!(error.to_string().contains("payload: found"), "{error}");
         }
     }
@@ -137,15 +165,28 @@ mod tests {
         let (_scratch, dir) = built(&right());
         let path = |image: Image| dir.join(image.name());
         fs::copy(path(Image::ZbootGzip), path(Image::ZbootZstd)).unwrap();
-        let error = check(&dir).unwrap_err().to_string();
+        let error = check(Kernel::STOCK_ARM64, &dir).unwrap_err().to_string();
         assert!(error.ends_with("codec: found gzip, needed zstd"), "{error}");
+    }
+
+    #[test]
+    fn knows_an_x86_image_by_its_magic() {
+        let (scratch, kernel) = (Scratch::new().unwrap(), Kernel::kpeel(Arch::X86_64));
+        let path = scratch.join("bzImage");
+        let mut bytes = vec![0; 1024];
+        fs::write(&path, &bytes).unwrap();
+        let error = check(kernel, scratch.path()).unwrap_err().to_string();
+        assert!(error.contains("magic"), "{error}");
+        bytes[X86_MAGIC_AT..X86_MAGIC_AT + 4].copy_from_slice(X86_MAGIC);
+        fs::write(&path, &bytes).unwrap();
+        check(kernel, scratch.path()).unwrap();
     }
 
     #[test]
     fn rejects_an_image_without_its_magic() {
         let (_scratch, dir) = built(&right());
         fs::write(dir.join("Image"), [0; 64]).unwrap();
-        let error = check(&dir).unwrap_err().to_string();
+        let error = check(Kernel::STOCK_ARM64, &dir).unwrap_err().to_string();
         assert!(error.contains("magic"), "{error}");
     }
 }

@@ -4,7 +4,6 @@
 
 use std::path::Path;
 
-use crate::kernel::Fragment;
 use crate::{Error, Result};
 
 /// Adds the fragment's lines to the configuration in `file`, where the last line about an option holds.
@@ -15,26 +14,36 @@ pub(crate) fn append(file: &Path, fragment: &str) -> Result<()> {
     std::fs::write(file, text).map_err(Error::io("writing", file))
 }
 
-/// Demands that the configuration in `file` has every line of the fragment.
-pub(crate) fn demand(file: &Path, fragment: Fragment) -> Result<()> {
+/// Demands that the configuration in `file` has every line of the text, which `name` has; of several lines about one
+/// option, the last.
+pub(crate) fn demand(file: &Path, name: &str, text: &str) -> Result<()> {
     let config = std::fs::read_to_string(file).map_err(Error::io("reading", file))?;
-    let lost = lost(&config, fragment.text);
+    let lost = lost(&config, text);
     if lost.is_empty() {
         return Ok(());
     }
     Err(Error::Config {
-        fragment: fragment.name,
+        fragment: name.to_owned(),
         lost: lost.join(", "),
     })
 }
 
 /// The fragment's lines that the configuration lacks.
 fn lost<'a>(config: &str, fragment: &'a str) -> Vec<&'a str> {
-    let off = |line: &str| line.strip_suffix("=n").map(str::to_owned);
-    fragment
+    let option = |line: &'a str| line.split_once('=').map_or(line, |pair| pair.0);
+    let lines: Vec<&str> = fragment
         .lines()
         .filter(|line| line.starts_with("CONFIG_"))
-        .filter(|line| match off(line) {
+        .collect();
+    let overridden = |at: usize, line: &'a str| {
+        let mut later = lines.iter().skip(at + 1);
+        later.any(|other| option(other) == option(line))
+    };
+    let wanted = lines.iter().copied().enumerate();
+    let wanted = wanted.filter(|(at, line)| !overridden(*at, line));
+    wanted
+        .map(|(_, line)| line)
+        .filter(|line| match line.strip_suffix("=n") {
             // An option that is off is written as a comment, or not at all.
             Some(name) => config
                 .lines()
@@ -54,6 +63,12 @@ mod tests {
     fn accepts_lines_that_came_true() {
         let fragment = "# why\nCONFIG_A=y\nCONFIG_B=n\nCONFIG_C=\"x\"\nCONFIG_D=n\n";
         assert_eq!(lost(CONFIG, fragment), [""; 0]);
+    }
+
+    #[test]
+    fn the_last_line_about_an_option_counts() {
+        assert_eq!(lost(CONFIG, "CONFIG_C=\"y\"\nCONFIG_C=\"x\"\n"), [""; 0]);
+        assert_eq!(lost(CONFIG, "CONFIG_C=\"x\"\nCONFIG_C=n\n"), ["CONFIG_C=n"]);
     }
 
     #[test]

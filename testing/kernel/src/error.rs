@@ -50,7 +50,7 @@ pub enum Error {
     )]
     Config {
         /// The fragment.
-        fragment: &'static str,
+        fragment: String,
         /// Its lines that did not come true.
         lost: String,
     },

@@ -1,13 +1,12 @@
 //! Everything that decides what a kernel's bytes are, and the key made of it.
 
 use kpeel_images::{Origin, origins};
-use sha2::{Digest, Sha256};
 
 use crate::kernel::Kernel;
-use crate::{Result, build, source, tools};
+use crate::{Result, build, linux, source, tools};
 
 /// Changes when the recipe in this crate gives other files for the same inputs.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// Hexadecimal digits of a key.
 const KEY_DIGITS: usize = 16;
@@ -26,10 +25,15 @@ impl Inputs {
     /// [`crate::Error::Missing`] when a tool whose version counts is not there.
     pub(crate) fn now(kernel: Kernel) -> Result<Self> {
         let origins = origins(kernel.source())?;
-        Ok(Self::new(kernel, &origins, &tools::versions()?))
+        let mut ours = tools::versions(kernel)?;
+        if kernel.is_patched() {
+            ours.extend(linux::Added::read()?.lines()?);
+        }
+        Ok(Self::new(kernel, &origins, &ours))
     }
 
-    pub(crate) fn new(kernel: Kernel, origins: &[Origin], tools: &[String]) -> Self {
+    /// `lines` are the tools whose versions count, and our files.
+    pub(crate) fn new(kernel: Kernel, origins: &[Origin], lines: &[String]) -> Self {
         let mut text = format!("kernel {}\nrecipe {RECIPE}\n", kernel.name());
         for origin in origins {
             text += &format!(
@@ -40,24 +44,24 @@ impl Inputs {
         for left in source::LEFT_OUT {
             text += &format!("without {left}\n");
         }
-        for tool in tools {
-            text += &format!("tool {tool}\n");
+        for line in lines {
+            text += line;
+            text += "\n";
         }
         for (name, value) in build::STAMPS {
             text += &format!("stamp {name}={value}\n");
         }
-        text += &format!("config\n{}", kernel.fragment().text);
+        for fragment in kernel.fragments() {
+            text += &format!("config {}\n{}", fragment.name, fragment.text);
+        }
         Self { kernel, text }
     }
 
     /// A name for what is built of these inputs.
     pub(crate) fn key(&self) -> String {
-        let digest: String = Sha256::digest(self.text.as_bytes())
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .take(KEY_DIGITS / 2)
-            .collect();
-        format!("{}-{digest}", self.kernel.name())
+        let digest = linux::sha256(self.text.as_bytes());
+        let digits = digest.get(..KEY_DIGITS).unwrap_or_default();
+        format!("{}-{digits}", self.kernel.name())
     }
 
     pub(crate) fn text(&self) -> &str {

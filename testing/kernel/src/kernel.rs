@@ -8,6 +8,8 @@ use kpeel_images::Item;
 pub enum Arch {
     /// 64-bit Arm.
     Arm64,
+    /// 64-bit x86.
+    X86_64,
 }
 
 /// What is done to Debian's source.
@@ -16,6 +18,10 @@ pub enum Arch {
 pub enum Variant {
     /// Nothing.
     Stock,
+    /// `linux/overlay` and `linux/patches` added: the kernel side of kpeel.
+    Kpeel,
+    /// The same with `linux/config/debug.config`.
+    KpeelDebug,
 }
 
 /// One kernel that can be built.
@@ -33,6 +39,8 @@ pub struct Kernel {
 pub enum Image {
     /// arm64's uncompressed `Image`, a PE image by its EFI stub.
     Plain,
+    /// x86's `bzImage`, a PE image by its EFI stub.
+    BzImage,
     /// A zboot image, its payload compressed by gzip.
     ZbootGzip,
     /// A zboot image, its payload compressed by zstd.
@@ -41,13 +49,31 @@ pub enum Image {
 
 impl Arch {
     /// Every architecture.
-    pub const ALL: &[Self] = &[Self::Arm64];
+    pub const ALL: &[Self] = &[Self::Arm64, Self::X86_64];
 
     /// The kernel's name for it, as in `make ARCH=`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Arm64 => "arm64",
+            Self::X86_64 => "x86_64",
+        }
+    }
+
+    /// The directory of `arch/` that has it.
+    pub(crate) fn dir(self) -> &'static str {
+        match self {
+            Self::Arm64 => "arm64",
+            Self::X86_64 => "x86",
+        }
+    }
+
+    /// The image that is started without being unpacked first.
+    #[must_use]
+    pub fn image(self) -> Image {
+        match self {
+            Self::Arm64 => Image::Plain,
+            Self::X86_64 => Image::BzImage,
         }
     }
 
@@ -60,13 +86,14 @@ impl Arch {
 
 impl Image {
     /// Every image.
-    pub const ALL: &[Self] = &[Self::Plain, Self::ZbootGzip, Self::ZbootZstd];
+    pub const ALL: &[Self] = &[Self::Plain, Self::BzImage, Self::ZbootGzip, Self::ZbootZstd];
 
     /// Its file's name, in the cache and on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "Image",
+            Self::BzImage => "bzImage",
             Self::ZbootGzip => "vmlinuz.efi.gzip",
             Self::ZbootZstd => "vmlinuz.efi.zstd",
         }
@@ -86,38 +113,97 @@ impl Kernel {
         variant: Variant::Stock,
     };
 
+    /// The kernel of this architecture that opens PE boot images itself.
+    #[must_use]
+    pub const fn kpeel(arch: Arch) -> Self {
+        Self {
+            arch,
+            variant: Variant::Kpeel,
+        }
+    }
+
+    /// Whether it can be built: Debian itself ships x86's kernel with all that the tests need of a stock one.
+    #[must_use]
+    pub fn exists(self) -> bool {
+        self != Self {
+            arch: Arch::X86_64,
+            variant: Variant::Stock,
+        }
+    }
+
     /// Its name in messages and file names.
     #[must_use]
     pub fn name(self) -> &'static str {
         match (self.arch, self.variant) {
             (Arch::Arm64, Variant::Stock) => "arm64-stock",
+            (Arch::Arm64, Variant::Kpeel) => "arm64-kpeel",
+            (Arch::Arm64, Variant::KpeelDebug) => "arm64-kpeel-debug",
+            (Arch::X86_64, Variant::Stock) => "x86_64-stock",
+            (Arch::X86_64, Variant::Kpeel) => "x86_64-kpeel",
+            (Arch::X86_64, Variant::KpeelDebug) => "x86_64-kpeel-debug",
+        }
+    }
+
+    /// Whether our files and patches are added to the source, and a key made that the kernel trusts.
+    pub(crate) fn is_patched(self) -> bool {
+        self.variant != Variant::Stock
+    }
+
+    /// The images that its build gives.
+    #[must_use]
+    pub fn images(self) -> &'static [Image] {
+        match (self.arch, self.variant) {
+            (_, Variant::Stock) => &[Image::Plain, Image::ZbootGzip, Image::ZbootZstd],
+            (Arch::Arm64, _) => &[Image::Plain],
+            (Arch::X86_64, _) => &[Image::BzImage],
         }
     }
 
     /// The source it is built from.
     pub(crate) fn source(self) -> Item {
-        match self.variant {
-            Variant::Stock => Item::LinuxSource612,
-        }
+        Item::LinuxSource612
     }
 
-    /// What its configuration has; everything else is off.
-    pub(crate) fn fragment(self) -> Fragment {
+    /// What its configuration has; everything else is off. The last line about an option holds.
+    pub(crate) fn fragments(self) -> &'static [Fragment] {
         match (self.arch, self.variant) {
-            (Arch::Arm64, Variant::Stock) => Fragment {
-                name: "testing/kernel/configs/arm64-stock.config",
-                text: include_str!("../configs/arm64-stock.config"),
-            },
+            (_, Variant::Stock) => &[STOCK_ARM64],
+            (Arch::Arm64, Variant::Kpeel) => &[ARM64],
+            (Arch::Arm64, Variant::KpeelDebug) => &[ARM64, DEBUG],
+            (Arch::X86_64, Variant::Kpeel) => &[X86_64],
+            (Arch::X86_64, Variant::KpeelDebug) => &[X86_64, DEBUG],
         }
     }
 
     /// About how many files its build compiles and links, for telling how far it is.
     pub(crate) fn steps(self) -> u32 {
-        match (self.arch, self.variant) {
-            (Arch::Arm64, Variant::Stock) => 1650,
+        match self.variant {
+            Variant::Stock => 1650,
+            Variant::Kpeel => 2300,
+            Variant::KpeelDebug => 2500,
         }
     }
 }
+
+const STOCK_ARM64: Fragment = Fragment {
+    name: "testing/kernel/configs/arm64-stock.config",
+    text: include_str!("../configs/arm64-stock.config"),
+};
+
+const ARM64: Fragment = Fragment {
+    name: "linux/config/arm64.config",
+    text: include_str!("../../../linux/config/arm64.config"),
+};
+
+const X86_64: Fragment = Fragment {
+    name: "linux/config/x86_64.config",
+    text: include_str!("../../../linux/config/x86_64.config"),
+};
+
+const DEBUG: Fragment = Fragment {
+    name: "linux/config/debug.config",
+    text: include_str!("../../../linux/config/debug.config"),
+};
 
 /// Lines for a kernel's `.config`.
 #[derive(Clone, Copy, Debug)]
@@ -139,6 +225,7 @@ mod tests {
         for &arch in Arch::ALL {
             assert_eq!(Arch::from_name(arch.name()), Some(arch));
         }
+        assert!(Kernel::STOCK_ARM64.exists() && Kernel::kpeel(Arch::X86_64).exists());
         assert_eq!(Image::from_name("vmlinuz.efi"), None);
         assert_eq!(Arch::from_name("aarch64"), None);
     }

@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use kpeel_kernel::{Arch, Image, Kernel, Result, Variant, packages, path};
 
 const USAGE: &str = "\
-usage: kpeel-kernel path --stock --arch arm64 [--image IMAGE]   print the image's path, building the kernel if need be
-       kpeel-kernel packages                                    name the Debian packages that builds need
-IMAGE: Image (if not said), vmlinuz.efi.gzip, vmlinuz.efi.zstd";
+usage: kpeel-kernel path --arch ARCH [--stock | --debug] [--image IMAGE]   print the image's path, building the kernel if
+                                                                      need be
+       kpeel-kernel packages                                         name the Debian packages that builds need
+ARCH: arm64, x86_64 (not with --stock)
+IMAGE: Image (arm64), bzImage (x86_64); with --stock also vmlinuz.efi.gzip, vmlinuz.efi.zstd";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -45,7 +47,7 @@ fn misuse(reason: &str) -> ExitCode {
 
 /// Which kernel and image the options name, or what is wrong with them.
 fn parse(options: &[&str]) -> std::result::Result<(Kernel, Image), String> {
-    let (mut arch, mut variant, mut image) = (None, None, Image::Plain);
+    let (mut arch, mut variant, mut image) = (None, Variant::Kpeel, None);
     let mut rest = options.iter();
     while let Some(&option) = rest.next() {
         let mut value = || {
@@ -53,16 +55,22 @@ fn parse(options: &[&str]) -> std::result::Result<(Kernel, Image), String> {
             value.ok_or_else(|| format!("{option} needs a value"))
         };
         match option {
-            "--stock" => variant = Some(Variant::Stock),
+            "--stock" => variant = Variant::Stock,
+            "--debug" => variant = Variant::KpeelDebug,
             "--arch" => arch = Some(known("--arch", value()?, Arch::from_name)?),
-            "--image" => image = known("--image", value()?, Image::from_name)?,
+            "--image" => image = Some(known("--image", value()?, Image::from_name)?),
             other => return Err(format!("unknown option {other}")),
         }
     }
-    let kernel = Kernel {
-        arch: arch.ok_or("--arch is missing")?,
-        variant: variant.ok_or("--stock is missing; no other kernel can be built")?,
-    };
+    let arch: Arch = arch.ok_or("--arch is missing")?;
+    let kernel = Kernel { arch, variant };
+    if !kernel.exists() {
+        return Err(format!("{}: Debian ships this kernel", kernel.name()));
+    }
+    let image = image.unwrap_or(arch.image());
+    if !kernel.images().contains(&image) {
+        return Err(format!("{} has no {}", kernel.name(), image.name()));
+    }
     Ok((kernel, image))
 }
 
@@ -88,15 +96,22 @@ mod tests {
             parse(&["--image", "vmlinuz.efi.zstd", "--arch", "arm64", "--stock"]),
             Ok((Kernel::STOCK_ARM64, Image::ZbootZstd))
         );
+        assert_eq!(
+            parse(&["--arch", "x86_64"]),
+            Ok((Kernel::kpeel(Arch::X86_64), Image::BzImage))
+        );
+        let (debug, _) = parse(&["--arch", "arm64", "--debug"]).unwrap();
+        assert_eq!(debug.variant, Variant::KpeelDebug);
     }
 
     #[test]
     fn refuses_what_it_cannot_build_by_name() {
         let refused = |options: &[&str]| parse(options).unwrap_err();
-        assert!(refused(&["--arch", "arm64"]).contains("--stock"));
         assert!(refused(&["--stock"]).contains("--arch"));
-        assert!(refused(&["--stock", "--arch", "x86_64"]).contains("x86_64"));
-        assert!(refused(&["--stock", "--arch", "arm64", "--debug"]).contains("--debug"));
+        assert!(refused(&["--stock", "--arch", "x86_64"]).contains("Debian ships"));
+        assert!(refused(&["--stock", "--arch", "riscv64"]).contains("riscv64"));
+        assert!(refused(&["--arch", "arm64", "--image", "bzImage"]).contains("no bzImage"));
+        assert!(refused(&["--arch", "arm64", "--fast"]).contains("--fast"));
         assert!(refused(&["--stock", "--arch"]).contains("needs a value"));
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::kernel::Arch;
-use crate::{Error, Result, build};
+use crate::{Error, Result, bindgen, build, tools};
 
 /// Lines of the log that a failure quotes.
 const TAIL: usize = 40;
@@ -87,6 +87,8 @@ pub(crate) struct Make<'a> {
     pub(crate) arch: Arch,
     pub(crate) tree: &'a Path,
     pub(crate) output: &'a Path,
+    /// Only for kernels with Rust in them.
+    pub(crate) bindgen: Option<&'a Path>,
     pub(crate) log: &'a Log,
 }
 
@@ -99,6 +101,13 @@ impl Make<'_> {
         make.arg(format!("O={}", self.output.display()));
         make.arg(format!("ARCH={}", self.arch.name()));
         make.args(["LLVM=-22", "--no-print-directory"]);
+        if let Some(bindgen) = self.bindgen {
+            for name in ["RUSTC", "HOSTRUSTC"] {
+                make.arg(format!("{name}={}", tools::RUSTC));
+            }
+            make.arg(format!("BINDGEN={}", bindgen.display()));
+            make.arg(format!("LIBCLANG_PATH={}", bindgen::LIBCLANG));
+        }
         make.arg(format!("--jobs={jobs}")).args(targets);
         let step = format!("make {}", targets.join(" "));
         self.log.run(&mut make, &step, watch)

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::{Error, Result};
+use crate::kernel::Kernel;
+use crate::{Error, Result, bindgen};
 
 /// A program of the build.
 struct Tool {
@@ -47,31 +48,63 @@ const TOOLS: &[Tool] = &[
     counting("zstd", "zstd"),
 ];
 
+/// What kernels with Rust and BTF in them need besides. `rustc` by its path: the one that is first in `PATH` may be
+/// another, without the sources of `core`.
+const PATCHED_TOOLS: &[Tool] = &[
+    tool("openssl", "openssl"),
+    tool("pahole", "pahole"),
+    tool("patch", "patch"),
+    counting(RUSTC, "rustc-web"),
+];
+
+/// Debian's Rust compiler, whose sources of `core` are in a package of the same version.
+pub(crate) const RUSTC: &str = "/usr/bin/rustc";
+
+/// A file of those sources.
+const CORE: (&str, &str) = (
+    "/usr/lib/rustlib/src/rust/library/core/src/lib.rs",
+    "rust-web-src",
+);
+
 /// A header of the programs that the kernel's build makes for itself, and the Debian package that has it.
 const HEADERS: &[(&str, &str)] = &[
     ("/usr/include/openssl/opensslv.h", "libssl-dev"),
     ("/usr/include/stdlib.h", "libc6-dev"),
+    // Of objtool and resolve_btfids.
+    ("/usr/include/libelf.h", "libelf-dev"),
 ];
 
 /// The Debian packages that builds need.
 #[must_use]
 pub fn packages() -> Vec<&'static str> {
-    let tools = TOOLS.iter().map(|tool| tool.package);
-    let mut all: Vec<&str> = tools.chain(HEADERS.iter().map(|header| header.1)).collect();
+    let tools = TOOLS.iter().chain(PATCHED_TOOLS).map(|tool| tool.package);
+    let files = HEADERS.iter().map(|header| header.1).chain([CORE.1]);
+    let mut all: Vec<&str> = tools.chain(files).collect();
     all.sort_unstable();
     all.dedup();
     all
 }
 
-/// Demands that everything is installed.
-pub(crate) fn demand() -> Result<()> {
-    let tools = TOOLS
-        .iter()
+/// The tools of this kernel's build.
+fn tools(kernel: Kernel) -> impl Iterator<Item = &'static Tool> {
+    let more = if kernel.is_patched() {
+        PATCHED_TOOLS
+    } else {
+        &[]
+    };
+    TOOLS.iter().chain(more)
+}
+
+/// Demands that everything is installed that this kernel's build needs.
+pub(crate) fn demand(kernel: Kernel) -> Result<()> {
+    let core = kernel.is_patched().then_some(CORE);
+    let tools = tools(kernel)
         .filter(|tool| !installed(tool.program))
         .map(|tool| (tool.program, tool.package));
     let headers = HEADERS
         .iter()
         .copied()
+        .chain(core)
         .filter(|(header, _)| !Path::new(header).is_file());
     let missing: Vec<(&str, &str)> = tools.chain(headers).collect();
     if missing.is_empty() {
@@ -89,12 +122,15 @@ pub(crate) fn demand() -> Result<()> {
 }
 
 /// The versions that count, one line each.
-pub(crate) fn versions() -> Result<Vec<String>> {
-    TOOLS
-        .iter()
+pub(crate) fn versions(kernel: Kernel) -> Result<Vec<String>> {
+    let mut all = tools(kernel)
         .filter(|tool| tool.counts)
         .map(version)
-        .collect()
+        .collect::<Result<Vec<String>>>()?;
+    if kernel.is_patched() {
+        all.push(format!("tool bindgen {}", bindgen::VERSION));
+    }
+    Ok(all)
 }
 
 fn version(tool: &Tool) -> Result<String> {
@@ -111,7 +147,7 @@ fn version(tool: &Tool) -> Result<String> {
     // Some put their name on a line of its own.
     let version = text.lines().find(|line| line.contains(char::is_numeric));
     Ok(format!(
-        "{} {}",
+        "tool {} {}",
         tool.program,
         version.ok_or_else(missing)?.trim()
     ))
@@ -137,7 +173,7 @@ mod tests {
     fn every_version_that_counts_has_a_number() {
         let version = version(&counting("tar", "tar")).unwrap();
         assert!(
-            version.starts_with("tar ") && version.contains(char::is_numeric),
+            version.starts_with("tool tar ") && version.contains(char::is_numeric),
             "{version}"
         );
     }
