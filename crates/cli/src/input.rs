@@ -52,13 +52,16 @@ pub(crate) fn image(path: &Path, terminal: &mut Terminal) -> Result<Buffer> {
 
 /// Reads a carrier or a parser object; `-` is standard input.
 pub(crate) fn read_parser(path: &Path) -> Result<Vec<u8>> {
+    read_bounded(path, "parser file size", PARSER_MAX)
+}
+
+/// Reads a file to its end, whatever size it says it has; `-` is standard input.
+pub(crate) fn read_bounded(path: &Path, bound: &'static str, max: u64) -> Result<Vec<u8>> {
     let (file, _) = open(path)?;
     let mut bytes = Vec::new();
-    let limited = file
-        .take(PARSER_MAX.saturating_add(1))
-        .read_to_end(&mut bytes);
+    let limited = file.take(max.saturating_add(1)).read_to_end(&mut bytes);
     limited.map_err(|error| Failure::io(path, "read", error))?;
-    Limits::check("parser file size", bytes.len() as u64, PARSER_MAX)
+    Limits::check(bound, bytes.len() as u64, max)
         .map_err(|error| Failure::envelope(path.display().to_string(), error))?;
     Ok(bytes)
 }

@@ -22,6 +22,7 @@ mod input;
 mod json;
 mod layers;
 mod load;
+mod measure;
 mod offer;
 mod personality;
 mod progress;

@@ -16,9 +16,11 @@
 //!   hosts cut blanks off the end when they compose.
 
 mod cmdline;
+mod measure;
 mod select;
 
 pub use cmdline::{CMDLINE_MAX, SELECTOR_MAX, Selector, command_line};
+pub use measure::{MEASURED, Picks};
 pub use select::{Error, Scope, Section, Selection, Uki};
 
 use crate::word;

@@ -48,6 +48,8 @@ pub enum Item {
     SystemdBootAmd64,
     /// A directory: ukify and the Python modules it needs.
     Ukify,
+    /// A directory: systemd-measure and the libraries it needs.
+    SystemdMeasure,
     /// A directory: kdump-tools, and the arm64 busybox that its shell script needs where nothing else is.
     KdumpTools,
     /// A directory: amd64 kexec-tools, 2.0.32 or later, and the libraries it needs.
@@ -80,6 +82,7 @@ impl Item {
         Self::RefindAmd64,
         Self::SystemdBootAmd64,
         Self::Ukify,
+        Self::SystemdMeasure,
         Self::KdumpTools,
         Self::KexecToolsAmd64,
         Self::KexecToolsArm64,
@@ -117,6 +120,7 @@ impl Item {
             Self::RefindAmd64 => "refind-amd64",
             Self::SystemdBootAmd64 => "systemd-boot-amd64",
             Self::Ukify => "ukify",
+            Self::SystemdMeasure => "systemd-measure",
             Self::KdumpTools => "kdump-tools",
             Self::KexecToolsAmd64 => "kexec-tools-amd64",
             Self::KexecToolsArm64 => "kexec-tools-arm64",
@@ -211,6 +215,7 @@ impl Item {
                 ],
                 file: None,
             },
+            Self::SystemdMeasure => peer::systemd_measure(),
             Self::KdumpTools => Recipe {
                 packages: vec![
                     Package::first("kdump-tools", "arm64", TRIXIE).takes(&["./usr/*", "./etc/*"]),

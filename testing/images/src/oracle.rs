@@ -9,7 +9,7 @@ use object::pe::{ImageDosHeader, ImageNtHeaders64};
 use object::read::pe::ImageNtHeaders;
 
 use crate::make::{Codec, Machine, Scratch};
-use crate::{Error, Result, tool};
+use crate::{Error, Item, Result, fetch, tool};
 
 /// The content of the image's one section called `name`: binutils' `objcopy --dump-section` where they know the
 /// machine, else the `object` crate.
@@ -61,6 +61,39 @@ pub fn expected_zboot_payload(image: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(image).map_err(Error::io("reading", image))?;
     zboot_payload(&bytes)
         .unwrap_or_else(|| Err(Error::unexpected(image, "zboot header", "none", "one")))
+}
+
+/// PCR 11 after a boot of these sections, in one bank and phase, by systemd-measure; in hex.
+///
+/// `sections` are those of the profile that is booted, each name once; `.pcrsig` and names systemd does not know are
+/// left out. The phase is a path such as `enter-initrd:leave-initrd`, or `:`.
+///
+/// # Errors
+/// What fetching [`Item::SystemdMeasure`] or running it says.
+pub fn expected_pcr11(sections: &[(&str, &[u8])], bank: &str, phase: &str) -> Result<String> {
+    let root = fetch(Item::SystemdMeasure)?;
+    let libraries = root.join("usr/lib/x86_64-linux-gnu");
+    let scratch = Scratch::new()?;
+    let mut command = Command::new(libraries.join("ld-linux-x86-64.so.2"));
+    command
+        .arg("--library-path")
+        .arg(format!("{0}:{0}/systemd", libraries.display()));
+    command.arg(root.join("usr/lib/systemd/systemd-measure"));
+    command.args(["calculate", "--bank", bank, "--phase", phase]);
+    for (index, (name, content)) in sections.iter().enumerate() {
+        if *name == ".pcrsig" {
+            continue;
+        }
+        let file = scratch.write(&format!("section{index}"), content)?;
+        let option = name.trim_start_matches('.');
+        command.arg(format!("--{option}={}", file.display()));
+    }
+    let told = tool::run(&mut command)?;
+    let told = String::from_utf8_lossy(&told);
+    let value = told.trim().strip_prefix(&format!("11:{bank}="));
+    value
+        .map(str::to_owned)
+        .ok_or_else(|| Error::unexpected(&root, "systemd-measure", told.trim(), "11:BANK=HEX"))
 }
 
 fn sections_of(bytes: &[u8], name: &str) -> std::result::Result<Vec<Vec<u8>>, String> {

@@ -6,6 +6,7 @@ mod entries;
 mod exec;
 mod inspect;
 mod load;
+mod measure;
 mod parser;
 mod status;
 mod unfold;
@@ -28,6 +29,7 @@ pub(crate) enum Command {
     Unfold(unfold::Unfold),
     Attach(attach::Attach),
     Detach(detach::Detach),
+    Measure(measure::Measure),
     Parser(parser::Parser),
     Load(load::Load),
     Exec(exec::Exec),
@@ -46,6 +48,7 @@ impl Command {
             Self::Unfold(command) => command.run(terminal),
             Self::Attach(command) => command.run(terminal),
             Self::Detach(command) => command.run(terminal),
+            Self::Measure(command) => command.run(terminal),
             Self::Parser(command) => command.run(terminal),
             Self::Load(command) => command.run(terminal),
             Self::Exec(command) => command.run(),

@@ -6,6 +6,7 @@ mod exit_codes;
 mod inspect;
 #[cfg(target_arch = "x86_64")]
 mod load;
+mod measure;
 mod parser;
 mod support;
 #[cfg(target_arch = "x86_64")]

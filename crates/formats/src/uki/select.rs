@@ -9,9 +9,11 @@ use core::fmt;
 pub struct Section {
     /// Its name, NUL-padded.
     pub name: [u8; 8],
-    /// Offset of its data in the file.
+    /// Offset of its data in the file; the rules only hand it on, so a caller may have another mark
+    /// here.
     pub offset: u32,
-    /// Bytes of data: the smaller of VirtualSize and SizeOfRawData.
+    /// Bytes of data: the smaller of VirtualSize and SizeOfRawData (but see
+    /// [`Selection::measured`]).
     pub size: u32,
 }
 
@@ -33,8 +35,8 @@ pub struct Uki<'a> {
 /// The effective set of one profile.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Selection<'a> {
-    base: &'a [Section],
-    own: &'a [Section],
+    pub(super) base: &'a [Section],
+    pub(super) own: &'a [Section],
 }
 
 /// Why a section table is no UKI's, or none that can be used.
@@ -213,28 +215,31 @@ fn duplicate(scope: &[Section]) -> Option<Kind> {
 }
 
 #[cfg(test)]
+extern crate std;
+
+/// Sections named in `text`; each one's offset is its place, `!` after a name makes it empty.
+#[cfg(test)]
+pub(super) fn table(text: &str) -> std::vec::Vec<Section> {
+    let section = |(at, name): (usize, &str)| {
+        let size = u32::from(!name.ends_with('!'));
+        let mut padded = [0; 8];
+        for (to, from) in padded.iter_mut().zip(name.trim_end_matches('!').bytes()) {
+            *to = from;
+        }
+        Section {
+            name: padded,
+            offset: at as u32,
+            size,
+        }
+    };
+    text.split_whitespace().enumerate().map(section).collect()
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    extern crate std;
     use std::string::ToString;
     use std::vec::Vec;
-
-    /// Sections named in `text`; each one's offset is its place, `!` after a name makes it empty.
-    fn table(text: &str) -> Vec<Section> {
-        let section = |(at, name): (usize, &str)| {
-            let size = u32::from(!name.ends_with('!'));
-            let mut padded = [0; 8];
-            for (to, from) in padded.iter_mut().zip(name.trim_end_matches('!').bytes()) {
-                *to = from;
-            }
-            Section {
-                name: padded,
-                offset: at as u32,
-                size,
-            }
-        };
-        text.split_whitespace().enumerate().map(section).collect()
-    }
 
     fn place(text: &str, profile: u64, kind: Kind) -> Option<u32> {
         let table = table(text);

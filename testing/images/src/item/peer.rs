@@ -1,8 +1,9 @@
-//! kexec-tools with the libraries it is linked to.
+//! Programs of others with the libraries they need.
 
 use super::{Package, Recipe};
 
-/// Sid's: no release has 2.0.32 yet, the first that unpacks zboot images and UKIs.
+/// Sid's: no release has kexec-tools 2.0.32 yet, the first that unpacks zboot images and UKIs, nor a systemd-measure
+/// that knows `.efifw`.
 const SUITES: &[&str] = &["sid"];
 
 /// What Debian's kexec links on every architecture: it can load into Xen.
@@ -36,6 +37,32 @@ pub(super) fn kexec_tools(arch: &'static str) -> Recipe {
     }
     Recipe {
         packages,
+        file: None,
+    }
+}
+
+/// The C library and its loader, as [`LIBRARIES`] has them too.
+const LIBC: &[&str] = &[
+    "./usr/lib/*/libc.so.6",
+    "./usr/lib/*/libm.so.6",
+    "./usr/lib/*/ld-linux-*.so.*",
+];
+
+/// systemd-measure loads libcrypto when it hashes; the others are what that is linked to.
+pub(super) fn systemd_measure() -> Recipe {
+    let package = |name, takes| Package::first(name, "amd64", SUITES).takes(takes);
+    Recipe {
+        packages: vec![
+            package("systemd-tpm", &["./usr/lib/systemd/systemd-measure"]),
+            package(
+                "libsystemd-shared",
+                &["./usr/lib/*/systemd/libsystemd-shared-*.so"],
+            ),
+            package("libc6", LIBC),
+            package("libssl3t64", &["./usr/lib/*/libcrypto.so.*"]),
+            package("zlib1g", &["./usr/lib/*/libz.so.*"]),
+            package("libzstd1", &["./usr/lib/*/libzstd.so.*"]),
+        ],
         file: None,
     }
 }
