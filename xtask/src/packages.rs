@@ -30,6 +30,7 @@ pub(crate) const TOOLS: &[&str] = &[
     "lzop",
     "make",
     "openssl",
+    "osslsigncode",
     "ovmf",
     "pahole",
     "patch",

@@ -8,6 +8,8 @@
 //! What it writes has no gaps: every byte is one that a signature covers
 //! ([`kpeel_envelope::authenticode::check_coverage`]).
 //!
+//! [`with_signatures`] writes the certificate table.
+//!
 //! [`attach`] gives an image its parser, [`detach`] takes it away again.
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -25,9 +27,11 @@ mod fixed;
 mod layout;
 mod moves;
 mod number;
+mod signatures;
 mod undo;
 
 pub use attach::{AttachOptions, DetachOptions, SECTION_BPF, attach, detach};
 pub use checksum::check_sum;
 pub use editor::Editor;
 pub use kpeel_envelope::error::{Error, Result};
+pub use signatures::{CERT_REVISION_2_0, signature_entry, with_signatures, without_signatures};

@@ -1,0 +1,130 @@
+//! Digests.
+
+use std::fmt;
+
+use der::asn1::ObjectIdentifier;
+use kpeel_envelope::authenticode::DigestRanges;
+use kpeel_envelope::pe::Pe;
+use serde::Serialize;
+use sha2::{Digest, Sha256, Sha384, Sha512};
+
+use crate::oid;
+
+/// A hash function that signatures are made over. SHA-1 and older ones are none.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hash {
+    /// SHA-256.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+}
+
+impl Hash {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Sha256, Self::Sha384, Self::Sha512];
+
+    /// As people write it on a command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha384 => "sha384",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    /// Bytes of a digest.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
+    /// The digest of `parts`, one after the other.
+    #[must_use]
+    pub fn of<'p>(self, parts: impl IntoIterator<Item = &'p [u8]>) -> Vec<u8> {
+        fn all<'p, D: Digest>(parts: impl IntoIterator<Item = &'p [u8]>) -> Vec<u8> {
+            let mut digest = D::new();
+            for part in parts {
+                digest.update(part);
+            }
+            digest.finalize().to_vec()
+        }
+        match self {
+            Self::Sha256 => all::<Sha256>(parts),
+            Self::Sha384 => all::<Sha384>(parts),
+            Self::Sha512 => all::<Sha512>(parts),
+        }
+    }
+
+    /// The Authenticode digest of an image.
+    #[must_use]
+    pub fn of_image(self, pe: &Pe<'_>) -> Vec<u8> {
+        let bytes = pe.bytes();
+        self.of(DigestRanges::new(pe).filter_map(|range| bytes.get(range)))
+    }
+
+    pub(crate) const fn oid(self) -> ObjectIdentifier {
+        match self {
+            Self::Sha256 => oid::SHA_256,
+            Self::Sha384 => oid::SHA_384,
+            Self::Sha512 => oid::SHA_512,
+        }
+    }
+
+    pub(crate) fn from_oid(oid: ObjectIdentifier) -> Option<Self> {
+        Self::ALL.into_iter().find(|hash| hash.oid() == oid)
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sha256 => "SHA-256",
+            Self::Sha384 => "SHA-384",
+            Self::Sha512 => "SHA-512",
+        })
+    }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(bytes.len().saturating_mul(2));
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_as_fips_180_4_s_examples_say() {
+        // FIPS 180-4 example "abc", cut anywhere.
+        let expected = [
+            (
+                Hash::Sha256,
+                "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            ),
+            (
+                Hash::Sha384,
+                "cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed\
+                 8086072ba1e7cc2358baeca134c825a7",
+            ),
+        ];
+        for (hash, digest) in expected {
+            assert_eq!(hex(&hash.of([&b"a"[..], b"bc"])), digest);
+            assert_eq!(Hash::from_oid(hash.oid()), Some(hash));
+        }
+    }
+}

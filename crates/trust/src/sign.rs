@@ -1,0 +1,223 @@
+//! Making signatures.
+
+use der::asn1::{ObjectIdentifier, OctetString, SetOfVec};
+use der::{Any, Encode, Header, Length, Sequence, Tag, ValueOrd};
+use kpeel_envelope::certificate::Certificate as Entry;
+use kpeel_envelope::error::{Class, Refusal};
+use kpeel_envelope::pe::Pe;
+use kpeel_image::{signature_entry, with_signatures, without_signatures};
+use x509_cert::spki::AlgorithmIdentifierOwned;
+
+use crate::authenticode::pe_image_data;
+use crate::cms::attributes_as_set;
+use crate::error::{Error, Result};
+use crate::hash::Hash;
+use crate::key::Identity;
+use crate::oid;
+use crate::walk::context;
+
+/// What becomes of signatures that an image has.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Existing {
+    /// A signed image is refused.
+    #[default]
+    Refuse,
+    /// New signatures follow the old ones.
+    Append,
+    /// New signatures take the old ones' place.
+    Replace,
+}
+
+/// How to sign.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SignOptions {
+    /// The hash function; without it the one that goes with the key: SHA-256 for RSA and P-256,
+    /// SHA-384 for P-384, SHA-512 for P-521.
+    pub hash: Option<Hash>,
+    /// What becomes of signatures that are there.
+    pub existing: Existing,
+}
+
+/// The image with a signature by each of `identities`, in order.
+///
+/// Nothing in a signature depends on time or chance but the number that ECDSA draws: with RSA the
+/// same inputs give the same bytes.
+///
+/// # Errors
+/// `Malformed` for bytes that are no PE image; `Refused` for layouts that a signature cannot cover
+/// and for a signed image unless [`SignOptions::existing`] allows it; `Misuse` for a hash that a
+/// key cannot take, or no identity.
+pub fn sign(image: &[u8], identities: &[Identity], options: &SignOptions) -> Result<Vec<u8>> {
+    if identities.is_empty() {
+        return Err(Error::misuse("key", "found none, needed one or more"));
+    }
+    let old = existing(image, options.existing)?;
+    let bare = without_signatures(image)?;
+    let pe = Pe::parse(&bare)?;
+    let signatures = identities
+        .iter()
+        .map(|identity| signature(&pe, identity, options.hash))
+        .collect::<Result<Vec<_>>>()?;
+    let new = signatures.iter().map(|data| signature_entry(data));
+    let entries: Vec<_> = old.into_iter().chain(new).collect();
+    Ok(with_signatures(image, &entries)?)
+}
+
+/// The entries to keep.
+fn existing(image: &[u8], existing: Existing) -> Result<Vec<Entry<'_>>> {
+    let pe = Pe::parse(image)?;
+    match existing {
+        Existing::Replace => Ok(Vec::new()),
+        Existing::Append => Ok(pe
+            .certificates()
+            .collect::<kpeel_envelope::error::Result<_>>()?),
+        Existing::Refuse if pe.certificate_table().is_none() => Ok(Vec::new()),
+        Existing::Refuse => Err(Error::new(
+            Class::Refused(Refusal::Signature),
+            "certificate table",
+            "the image is signed already; --append keeps its signatures, --replace drops them",
+        )),
+    }
+}
+
+/// The PKCS #7 object with the identity's signature.
+fn signature(pe: &Pe<'_>, identity: &Identity, hash: Option<Hash>) -> Result<Vec<u8>> {
+    let hash = hash.unwrap_or(identity.key.usual_hash());
+    if !identity.key.takes(hash) {
+        let why = format!(
+            "found {hash}, needed {}, which goes with the key's curve",
+            identity.key.usual_hash()
+        );
+        return Err(Error::misuse("digest", why));
+    }
+    let content = content(pe, hash).map_err(encoding)?;
+    let attributes = attributes(&content, hash).map_err(encoding)?;
+    let signed = attributes_as_set(&attributes).ok_or_else(|| too_long("signedAttrs"))?;
+    let value = identity.key.sign(hash, &signed)?;
+    signed_data(identity, hash, &content, &attributes, value).map_err(encoding)
+}
+
+#[derive(Sequence)]
+struct DigestInfo {
+    algorithm: AlgorithmIdentifierOwned,
+    digest: OctetString,
+}
+
+#[derive(Clone, Eq, PartialEq, Sequence, ValueOrd)]
+struct Attribute {
+    kind: ObjectIdentifier,
+    values: SetOfVec<Any>,
+}
+
+/// `SpcIndirectDataContent` without tag and length.
+fn content(pe: &Pe<'_>, hash: Hash) -> der::Result<Vec<u8>> {
+    let info = DigestInfo {
+        algorithm: algorithm(hash.oid(), true),
+        digest: OctetString::new(hash.of_image(pe))?,
+    };
+    let mut content = pe_image_data().to_vec();
+    info.encode_to_vec(&mut content)?;
+    Ok(content)
+}
+
+/// The signed attributes without tag and length: content type and message digest.
+fn attributes(content: &[u8], hash: Hash) -> der::Result<Vec<u8>> {
+    let digest = OctetString::new(hash.of([content]))?;
+    let one = |kind, value: Any| -> der::Result<_> {
+        let values = SetOfVec::try_from(vec![value])?;
+        Ok(Attribute { kind, values })
+    };
+    let set = SetOfVec::try_from(vec![
+        one(
+            oid::CONTENT_TYPE,
+            Any::encode_from(&oid::SPC_INDIRECT_DATA)?,
+        )?,
+        one(oid::MESSAGE_DIGEST, Any::encode_from(&digest)?)?,
+    ])?;
+    let mut attributes = Vec::new();
+    for attribute in set.iter() {
+        attribute.encode_to_vec(&mut attributes)?;
+    }
+    Ok(attributes)
+}
+
+fn signed_data(
+    identity: &Identity,
+    hash: Hash,
+    content: &[u8],
+    attributes: &[u8],
+    signature: Vec<u8>,
+) -> der::Result<Vec<u8>> {
+    const VERSION: &[u8] = &[2, 1, 1];
+    let digest = algorithm(hash.oid(), true).to_der()?;
+    let content = element(Tag::Sequence, &[content])?;
+    let encapsulated = element(
+        Tag::Sequence,
+        &[
+            &oid::SPC_INDIRECT_DATA.to_der()?,
+            &element(context(0), &[&content])?,
+        ],
+    )?;
+    let signer = signer_info(identity, &digest, attributes, signature)?;
+    let mut certificates: Vec<_> = identity.certificates.iter().map(|one| one.der()).collect();
+    // DER's order of a SET OF, ascending.
+    certificates.sort_unstable();
+    let data = element(
+        Tag::Sequence,
+        &[
+            VERSION,
+            &element(Tag::Set, &[&digest])?,
+            &encapsulated,
+            &element(context(0), &certificates)?,
+            &element(Tag::Set, &[&signer])?,
+        ],
+    )?;
+    let explicit = element(context(0), &[&data])?;
+    element(Tag::Sequence, &[&oid::SIGNED_DATA.to_der()?, &explicit])
+}
+
+fn signer_info(
+    identity: &Identity,
+    digest: &[u8],
+    attributes: &[u8],
+    signature: Vec<u8>,
+) -> der::Result<Vec<u8>> {
+    const VERSION: &[u8] = &[2, 1, 1];
+    let (kind, null) = identity.key.algorithm();
+    let leaf = identity.certificate();
+    let issuer = leaf.map(|leaf| leaf.issuer.as_slice()).unwrap_or_default();
+    let serial = leaf.map(|leaf| leaf.serial_bytes()).unwrap_or_default();
+    let serial = element(Tag::Integer, &[serial])?;
+    element(
+        Tag::Sequence,
+        &[
+            VERSION,
+            &element(Tag::Sequence, &[issuer, &serial])?,
+            digest,
+            &element(context(0), &[attributes])?,
+            &algorithm(kind, null).to_der()?,
+            &OctetString::new(signature)?.to_der()?,
+        ],
+    )
+}
+
+/// An element around parts that are encoded already.
+fn element(tag: Tag, parts: &[&[u8]]) -> der::Result<Vec<u8>> {
+    let content = parts.concat();
+    let mut bytes = Header::new(tag, Length::try_from(content.len())?).to_der()?;
+    bytes.extend_from_slice(&content);
+    Ok(bytes)
+}
+
+fn algorithm(oid: ObjectIdentifier, null: bool) -> AlgorithmIdentifierOwned {
+    let parameters = null.then(Any::null);
+    AlgorithmIdentifierOwned { oid, parameters }
+}
+
+fn too_long(what: &'static str) -> Error {
+    Error::unsupported(what, "is too long for DER")
+}
+
+fn encoding(error: der::Error) -> Error {
+    Error::new(Class::Bug, "signature", error.to_string())
+}

@@ -1,0 +1,230 @@
+//! Keys and certificates made by openssl, a small image, and other verifiers.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use kpeel_images::make::Scratch;
+use kpeel_trust::{Certificate, Identity, Key, Policy, Report, SignOptions, Store};
+
+/// Keys and certificates in a directory of their own.
+pub struct Pki {
+    pub scratch: Scratch,
+}
+
+/// How a certificate is made.
+#[derive(Clone, Copy)]
+pub struct Make<'m> {
+    pub name: &'m str,
+    /// As `openssl genpkey` takes it.
+    pub key: &'m [&'m str],
+    /// The CA that signs it; itself without one.
+    pub by: Option<&'m str>,
+    /// Lines of its extensions section.
+    pub extensions: &'m str,
+    pub days: &'m str,
+}
+
+pub const RSA: &[&str] = &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
+pub const P256: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
+pub const P384: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"];
+pub const P521: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"];
+
+pub const CA: &str = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign";
+pub const LEAF: &str = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=codeSigning";
+
+impl Pki {
+    pub fn new() -> Self {
+        let scratch = Scratch::new().unwrap();
+        Self { scratch }
+    }
+
+    /// A CA and a signer below it.
+    pub fn with_signer(key: &[&str]) -> Self {
+        let pki = Self::new();
+        pki.make(&Make::ca("ca", None));
+        pki.make(&Make::leaf("signer", "ca", key));
+        pki
+    }
+
+    pub fn key(&self, name: &str) -> PathBuf {
+        self.scratch.join(&format!("{name}.key"))
+    }
+
+    pub fn pem(&self, name: &str) -> PathBuf {
+        self.scratch.join(&format!("{name}.pem"))
+    }
+
+    pub fn certificate(&self, name: &str) -> Certificate {
+        let pem = fs::read(self.pem(name)).unwrap();
+        Certificate::all_from_pem(&pem).unwrap().remove(0)
+    }
+
+    pub fn identity(&self, name: &str) -> Identity {
+        self.identity_with(name, &[])
+    }
+
+    /// With certificates of issuers.
+    pub fn identity_with(&self, name: &str, issuers: &[&str]) -> Identity {
+        let key = fs::read(self.key(name)).unwrap();
+        let key = Key::read(&key, &mut || unreachable!("is not encrypted")).unwrap();
+        let mut certificates = vec![self.certificate(name)];
+        certificates.extend(issuers.iter().map(|issuer| self.certificate(issuer)));
+        Identity::new(key, certificates).unwrap()
+    }
+
+    /// A store that trusts this certificate.
+    pub fn store(&self, name: &str) -> Store {
+        let mut store = Store::new();
+        store.trust_certificate(self.certificate(name), name);
+        store
+    }
+
+    /// Signs by name, with default options.
+    pub fn sign(&self, image: &[u8], name: &str) -> Vec<u8> {
+        kpeel_trust::sign(image, &[self.identity(name)], &SignOptions::default()).unwrap()
+    }
+
+    pub fn make(&self, make: &Make<'_>) {
+        let Make {
+            name,
+            key,
+            by,
+            extensions,
+            days,
+        } = *make;
+        let config = format!(
+            "[req]\nprompt=no\ndistinguished_name=dn\n[dn]\nO=kpeel tests\nCN={name}\n[ext]\n{extensions}\n"
+        );
+        let config = self
+            .scratch
+            .write(&format!("{name}.cnf"), config.as_bytes())
+            .unwrap();
+        openssl(&[&["genpkey", "-out", text(&self.key(name))][..], key].concat());
+        let request = self.scratch.join(&format!("{name}.csr"));
+        let (request, key, out) = (text(&request), self.key(name), self.pem(name));
+        let (key, out, config) = (text(&key), text(&out), text(&config));
+        openssl(&[
+            "req", "-new", "-key", key, "-config", config, "-out", request,
+        ]);
+        let sign = [
+            "x509", "-req", "-in", request, "-out", out, "-extfile", config,
+        ];
+        let more = ["-extensions", "ext", "-days", days];
+        match by {
+            None => openssl(&[&sign[..], &more, &["-signkey", key]].concat()),
+            Some(ca) => {
+                let (ca_key, ca) = (self.key(ca), self.pem(ca));
+                let by = ["-CA", text(&ca), "-CAkey", text(&ca_key), "-CAcreateserial"];
+                openssl(&[&sign[..], &more, &by].concat())
+            }
+        };
+    }
+}
+
+impl<'m> Make<'m> {
+    pub fn ca(name: &'m str, by: Option<&'m str>) -> Self {
+        Self {
+            name,
+            key: RSA,
+            by,
+            extensions: CA,
+            days: "3650",
+        }
+    }
+
+    pub fn leaf(name: &'m str, by: &'m str, key: &'m [&'m str]) -> Self {
+        Self {
+            name,
+            key,
+            by: Some(by),
+            extensions: LEAF,
+            days: "365",
+        }
+    }
+}
+
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+pub fn openssl(arguments: &[&str]) -> Vec<u8> {
+    let output = Command::new("openssl").args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "openssl {arguments:?}: {said}");
+    output.stdout
+}
+
+/// Whether sbverify says that the image is signed by `pem`.
+pub fn sbverify(image: &Path, pem: &Path) -> bool {
+    let output = run("sbverify", &["--cert", text(pem), text(image)]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    output.status.success() && said.contains("Signature verification OK")
+}
+
+/// Whether osslsigncode says that the image is signed below `pem`.
+pub fn osslsigncode(image: &Path, pem: &Path) -> bool {
+    let output = run(
+        "osslsigncode",
+        &["verify", "-CAfile", text(pem), "-in", text(image)],
+    );
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    output.status.success() && said.contains("Signature verification: ok")
+}
+
+fn run(tool: &str, arguments: &[&str]) -> Output {
+    let output = Command::new(tool).args(arguments).output();
+    output.unwrap_or_else(|error| panic!("{tool}: {error}"))
+}
+
+pub fn judge(image: &[u8], store: &Store) -> Report {
+    kpeel_trust::verify(image, store, &Policy::default()).unwrap()
+}
+
+pub const FILE_ALIGNMENT: usize = 0x200;
+pub const LFANEW: usize = 0x40;
+pub const OPTIONAL: usize = LFANEW + 24;
+pub const CHECK_SUM: usize = OPTIONAL + 64;
+pub const CERTIFICATE_ENTRY: usize = OPTIONAL + 112 + 4 * 8;
+
+pub fn put(image: &mut [u8], at: usize, bytes: &[u8]) {
+    image[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+/// A small EFI application with one section of `data` (Microsoft PE Format).
+pub fn image(data: &[u8]) -> Vec<u8> {
+    const HEADERS: usize = FILE_ALIGNMENT;
+    const SECTION: usize = OPTIONAL + 240;
+    let mut image = vec![0; HEADERS];
+    let raw = data.len().next_multiple_of(FILE_ALIGNMENT);
+    put(&mut image, 0, b"MZ");
+    put(&mut image, 0x3c, &(LFANEW as u32).to_le_bytes());
+    put(&mut image, LFANEW, b"PE\0\0\x64\x86\x01\0");
+    // SizeOfOptionalHeader; an executable without line numbers.
+    put(&mut image, LFANEW + 20, &[240, 0, 0x06, 0x02]);
+    put(&mut image, OPTIONAL, &[0x0b, 0x02]);
+    put(&mut image, OPTIONAL + 16, &0x1000_u32.to_le_bytes());
+    put(&mut image, OPTIONAL + 20, &0x1000_u32.to_le_bytes());
+    put(&mut image, OPTIONAL + 32, &0x1000_u32.to_le_bytes());
+    put(
+        &mut image,
+        OPTIONAL + 36,
+        &(FILE_ALIGNMENT as u32).to_le_bytes(),
+    );
+    let end = 0x1000 + data.len().next_multiple_of(0x1000) as u32;
+    put(&mut image, OPTIONAL + 56, &end.to_le_bytes());
+    put(&mut image, OPTIONAL + 60, &(HEADERS as u32).to_le_bytes());
+    put(&mut image, CHECK_SUM, &1_u32.to_le_bytes());
+    put(&mut image, OPTIONAL + 68, &[10]);
+    put(&mut image, OPTIONAL + 108, &[16]);
+    put(&mut image, SECTION, b".text");
+    put(&mut image, SECTION + 8, &(data.len() as u32).to_le_bytes());
+    put(&mut image, SECTION + 12, &0x1000_u32.to_le_bytes());
+    put(&mut image, SECTION + 16, &(raw as u32).to_le_bytes());
+    put(&mut image, SECTION + 20, &(HEADERS as u32).to_le_bytes());
+    put(&mut image, SECTION + 36, &0x6000_0020_u32.to_le_bytes());
+    image.extend_from_slice(data);
+    image.resize(HEADERS + raw, 0);
+    image
+}
