@@ -2,7 +2,7 @@
 //!
 //! A parser is a `no_std`, `no_main` library of crate type `cdylib`, built for
 //! `bpfel-unknown-none` and linked by `kpeel parser link`. All of one, for images whose kernel
-//! stands behind a length:
+//! stands behind a length (`examples/trio` is a format with builder, parser and how to build it):
 //!
 //! ```no_run
 //! use kpeel_parser_kit::{Context, Name, malformed, not_mine, parser, resource};
@@ -30,6 +30,7 @@
 //!   and once more by the host.
 //! - [`malformed`], [`unsupported`], [`warn()`] and [`not_mine`] say why, since the program's own
 //!   return value must be 0.
+//! - [`sections()`] finds sections of the image by name.
 //! - `?` on `Option` is the way out; a panic cannot be expressed in BPF. Indexing that may fail,
 //!   unchecked arithmetic and `unwrap` leave a call to a panic function in the object, and the
 //!   linker refuses it by name.
@@ -41,6 +42,7 @@ mod context;
 mod kfunc;
 mod opaque;
 pub mod resource;
+mod sections;
 mod unpacked;
 mod verdict;
 
@@ -49,6 +51,7 @@ pub use context::Context;
 pub use kfunc::Name;
 pub use kpeel_abi::VerdictCode;
 pub use opaque::unknown_zeros;
+pub use sections::{section, sections};
 pub use unpacked::Unpacked;
 pub use verdict::{malformed, not_mine, unsupported, verdict, warn};
 

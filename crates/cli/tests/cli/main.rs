@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod attach;
+mod example_format;
 mod exit_codes;
 mod inspect;
 #[cfg(target_arch = "x86_64")]
