@@ -1,5 +1,7 @@
 //! The project's own commands: `cargo xtask COMMAND`. It dispatches; the work is in the crates.
 
+mod deny;
+mod fuzz;
 mod packages;
 mod parsers;
 mod steps;
@@ -20,7 +22,7 @@ type Task = (
 const TASKS: &[Task] = &[
     (
         "test",
-        "all tests without the VM matrix; --vm: that matrix; --full: it with its long rows",
+        "all tests without the VM matrix; --vm: that matrix; --full: it with its long rows, and all mutations",
         test,
     ),
     (
@@ -38,6 +40,16 @@ const TASKS: &[Task] = &[
         "bench",
         "machine | codec FILE | load: kpeel beside its peers, as ratios",
         bench,
+    ),
+    (
+        "deny",
+        "licences, bans and sources of all dependencies, by cargo-deny",
+        |_| deny::deny(),
+    ),
+    (
+        "fuzz",
+        "run every fuzz target, or those named: --seconds N, 10 without it",
+        fuzz_,
     ),
     (
         "kernel",
@@ -100,6 +112,7 @@ fn usage() -> ExitCode {
 fn test(args: &[String]) -> Result<(), Failure> {
     packages::ensure(TOOLS, has(args, "--yes")).map_err(Failure::Packages)?;
     if has(args, "--full") {
+        release("kpeel-hostile", &[])?;
         return vm(&["--full"]);
     }
     if has(args, "--vm") {
@@ -214,6 +227,11 @@ fn bench(args: &[String]) -> Result<(), Failure> {
             "usage: cargo xtask bench machine | codec FILE | load".into(),
         )),
     }
+}
+
+fn fuzz_(args: &[String]) -> Result<(), Failure> {
+    packages::ensure(TOOLS, has(args, "--yes")).map_err(Failure::Packages)?;
+    fuzz::fuzz(args)
 }
 
 fn kernel(args: &[String]) -> Result<(), Failure> {

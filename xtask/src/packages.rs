@@ -16,6 +16,7 @@ pub(crate) const TOOLS: &[&str] = &[
     "clang-22",
     "cpio",
     "flex",
+    "g++",
     "gcc",
     "gcc-aarch64-linux-gnu",
     "gzip",

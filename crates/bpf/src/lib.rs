@@ -54,3 +54,14 @@ pub use decode::{MAX_INSTRUCTIONS, Program, Pseudo, Resolver};
 pub use error::{DecodeError, Direction, Fault, FaultKind, MapError, Trap, Unresolved};
 pub use machine::{Budget, Calls, MAX_ARGUMENTS, NoCalls, run};
 pub use memory::{Access, FRAME_SIZE, MAX_FRAMES, MAX_REGION, MAX_REGIONS, Memory, Region};
+
+#[cfg(test)]
+mod checked {
+    /// This crate is optimised for tests too; its checks must not be optimised away.
+    #[test]
+    #[should_panic(expected = "attempt to add with overflow")]
+    fn tests_run_with_overflow_checks() {
+        let one = core::hint::black_box(1_u8);
+        assert_eq!(core::hint::black_box(u8::MAX) + one, 0);
+    }
+}

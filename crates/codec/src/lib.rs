@@ -165,3 +165,14 @@ fn decompress_by<D: decoders::Decoders>(
         Codec::Bzip2 => bzip2::decompress(input, limits),
     }
 }
+
+#[cfg(test)]
+mod checked {
+    /// This crate is optimised for tests too; its checks must not be optimised away.
+    #[test]
+    #[should_panic(expected = "attempt to add with overflow")]
+    fn tests_run_with_overflow_checks() {
+        let one = core::hint::black_box(1_u8);
+        assert_eq!(core::hint::black_box(u8::MAX) + one, 0);
+    }
+}

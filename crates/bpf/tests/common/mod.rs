@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod differential;
 pub mod random;
 pub mod reference;
 

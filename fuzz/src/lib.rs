@@ -1,0 +1,13 @@
+//! What the fuzz targets do: each function takes any bytes and panics where kpeel does wrong.
+//!
+//! `cargo xtask fuzz` builds and runs the targets.
+
+pub mod codec;
+pub mod image;
+pub mod mutator;
+pub mod peer;
+pub mod program;
+pub mod text;
+
+#[path = "../../crates/bpf/tests/common/mod.rs"]
+mod machines;

@@ -1,0 +1,220 @@
+//! Runs kpeel on one image and says whether it may end so.
+
+use kpeel_envelope::error::{Class as Blame, Error, Refusal};
+use kpeel_envelope::limits::Limits;
+use kpeel_envelope::pipeline::{Parser, Request, unfold};
+use kpeel_sandbox::{Buffer, Sandbox};
+
+use crate::class::Class;
+use crate::counting::peak_of;
+use crate::extract::codec::LZ4_REFUSED;
+use crate::extract::{Extractor, Parts};
+
+/// Bounds of runs on small images.
+pub const SMALL: Limits = Limits {
+    depth: 4,
+    image: 8 << 20,
+    kernel: 8 << 20,
+    initrd: 8 << 20,
+    cmdline: 4096,
+    memory: 24 << 20,
+    instructions: 400_000,
+};
+
+/// Bounds of runs on real images.
+pub const REAL: Limits = Limits {
+    depth: 4,
+    image: 128 << 20,
+    kernel: 64 << 20,
+    initrd: 64 << 20,
+    cmdline: 4096,
+    memory: 256 << 20,
+    instructions: 5_000_000,
+};
+
+/// What Rust code may hold besides what the meter counts: tables of decoders (bzip2's block is the
+/// largest), the emulated kernel's types, the chunk through which files are read.
+pub const BESIDES: u64 = 12 << 20;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum End {
+    /// kpeel opened it, and the extractor found the same.
+    Same,
+    /// kpeel opened it, and a known [`Difference`] explains why the extractor did not find the same.
+    Differs(Difference),
+    /// `Malformed`.
+    Malformed,
+    /// `Unsupported`.
+    Unsupported,
+    /// `Refused`: over a bound.
+    Bound,
+    /// `Refused`: not permitted to a loader or parser.
+    Permission,
+}
+
+/// Why kpeel may rightly open what the extractor does not find.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Difference {
+    /// The image's own parser was changed: what it publishes is its own affair.
+    OtherParser,
+    /// liblz4 wants every block to end in literals, as the format's description says of encoders;
+    /// lz4_flex, which kpeel takes, decodes blocks that do not.
+    Lz4BlockEnd,
+}
+
+impl Difference {
+    /// Every difference that is allowed.
+    pub const ALL: [Self; 2] = [Self::OtherParser, Self::Lz4BlockEnd];
+
+    /// Its name in tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OtherParser => "other parser",
+            Self::Lz4BlockEnd => "lz4 block end",
+        }
+    }
+}
+
+/// One run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub end: End,
+    /// Most bytes that Rust code held.
+    pub peak: u64,
+    /// Whether the extractor opened what kpeel refused.
+    pub stricter: bool,
+}
+
+/// Runs kpeel on `image` and compares.
+///
+/// # Errors
+/// What must not be: an error of a wrong class, parts that differ, memory over the budget or not
+/// given back.
+pub fn judge(
+    extractor: &Extractor,
+    image: &[u8],
+    class: Option<Class>,
+    own_parser: bool,
+    (cmdline, profile): (Option<&str>, usize),
+    limits: Limits,
+) -> Result<Outcome, String> {
+    let ((result, held), peak) = peak_of(|| run(image, cmdline, limits));
+    if held != 0 {
+        return Err(format!("{held} bytes are still charged"));
+    }
+    let allowed = limits.memory + BESIDES;
+    if peak > allowed {
+        return Err(format!("held {peak} bytes, the budget allows {allowed}"));
+    }
+    let caller = cmdline.map_or("", |line| line.split_once(' ').map_or("", |(_, rest)| rest));
+    let found = || extractor.parts(image, profile, caller);
+    let (end, stricter) = match result {
+        Ok(parts) => (compare(&parts, found(), class)?, false),
+        Err(error) => {
+            let own = own_parser || class.is_some_and(Class::changes_parser);
+            (blame(&error, own)?, stricter(class, &found))
+        }
+    };
+    Ok(Outcome {
+        end,
+        peak,
+        stricter,
+    })
+}
+
+/// Whether the extractor opens it; asked only where that costs little and says something.
+fn stricter(class: Option<Class>, found: &dyn Fn() -> Result<Parts, String>) -> bool {
+    let worth = |class| {
+        matches!(
+            class,
+            Class::PeHeaders | Class::SectionTable | Class::UkiScopes
+        )
+    };
+    class.is_some_and(worth) && found().is_ok()
+}
+
+fn compare(
+    parts: &Parts,
+    found: Result<Parts, String>,
+    class: Option<Class>,
+) -> Result<End, String> {
+    match found {
+        Ok(found) if found == *parts => Ok(End::Same),
+        _ if class.is_some_and(Class::changes_parser) => Ok(End::Differs(Difference::OtherParser)),
+        Err(error) if error.starts_with(LZ4_REFUSED) => Ok(End::Differs(Difference::Lz4BlockEnd)),
+        Ok(found) => Err(format!(
+            "kpeel found {}, the extractor {}",
+            told(parts),
+            told(&found)
+        )),
+        Err(error) => Err(format!(
+            "kpeel found {}, the extractor: {error}",
+            told(parts)
+        )),
+    }
+}
+
+/// Whether this error may be: never ours, never the system's or the caller's.
+fn blame(error: &Error, own_parser: bool) -> Result<End, String> {
+    match error.class {
+        Blame::Malformed => Ok(End::Malformed),
+        Blame::Unsupported => Ok(End::Unsupported),
+        Blame::Refused(Refusal::Bound) => Ok(End::Bound),
+        // Bundled parsers are sound: only an image's own may ask for what is not allowed.
+        Blame::Refused(Refusal::Permission) if own_parser => Ok(End::Permission),
+        _ => Err(format!("wrong class: {error}")),
+    }
+}
+
+fn told(parts: &Parts) -> String {
+    let len = |part: &Option<Vec<u8>>| part.as_ref().map(Vec::len);
+    let line = parts
+        .cmdline
+        .as_ref()
+        .map(|line| line.escape_ascii().to_string());
+    format!(
+        "a kernel of {} bytes, an initrd of {:?}, command line {line:?}",
+        parts.kernel.len(),
+        len(&parts.initrd)
+    )
+}
+
+/// What kpeel makes of `image`, and what is still charged when all of it is dropped.
+fn run(image: &[u8], cmdline: Option<&str>, limits: Limits) -> (Result<Parts, Error>, u64) {
+    let mut sandbox = Sandbox::new(limits);
+    let meter = sandbox.charge_to().clone();
+    let result = open(&mut sandbox, image, cmdline);
+    drop(sandbox);
+    (result, meter.held())
+}
+
+fn open(sandbox: &mut Sandbox<'_>, image: &[u8], cmdline: Option<&str>) -> Result<Parts, Error> {
+    let meter = sandbox.charge_to().clone();
+    let bundled = kpeel_parsers::BUNDLED.iter();
+    let parsers: Vec<Parser<'_>> = bundled
+        .map(|bundled| Parser {
+            name: bundled.name,
+            carrier: bundled.carrier,
+        })
+        .collect();
+    let cmdline = cmdline.map(|line| Buffer::from_vec(line.as_bytes().to_vec(), &meter));
+    let request = Request {
+        image: Buffer::from_file(image, &meter)?,
+        initrd: None,
+        cmdline: cmdline.transpose()?,
+        crash: false,
+        enforced: false,
+        embedded: true,
+        parsers: &parsers,
+    };
+    let unfolded = unfold(sandbox, request)?;
+    let bytes = |buffer: &Buffer| buffer.as_ref().to_vec();
+    Ok(Parts {
+        kernel: bytes(&unfolded.kernel),
+        initrd: unfolded.initrd.as_ref().map(bytes),
+        cmdline: unfolded.cmdline.as_ref().map(bytes),
+    })
+}
