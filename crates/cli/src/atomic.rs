@@ -25,6 +25,14 @@ impl Pending {
     /// Writes `bytes` beside `target`. A target that is no regular file (a device, a pipe) is
     /// written at once.
     pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<Self> {
+        Self::write_parts(target, std::iter::once(bytes))
+    }
+
+    /// Writes what `parts` are one behind the other.
+    pub(crate) fn write_parts<'p>(
+        target: &Path,
+        parts: impl Iterator<Item = &'p [u8]>,
+    ) -> Result<Self> {
         let target = resolve(target);
         let old = fs::metadata(&target).ok();
         if old.as_ref().is_some_and(fs::Metadata::is_dir) {
@@ -36,7 +44,7 @@ impl Pending {
         }
         if old.is_some_and(|data| !data.is_file()) {
             let opened = OpenOptions::new().write(true).open(&target);
-            let written = opened.and_then(|mut file| file.write_all(bytes));
+            let written = opened.and_then(|mut file| write_all(&mut file, parts));
             written.map_err(|error| Failure::io(&target, "write", error))?;
             return Ok(Self {
                 temporary: None,
@@ -48,7 +56,7 @@ impl Pending {
             temporary: Some(temporary),
             target,
         };
-        file.write_all(bytes)
+        write_all(&mut file, parts)
             .map_err(|error| Failure::io(&pending.target, "write", error))?;
         Ok(pending)
     }
@@ -76,6 +84,15 @@ impl Drop for Pending {
 /// Writes one file.
 pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<()> {
     Pending::write(target, bytes)?.commit()
+}
+
+/// Writes one file out of parts.
+pub(crate) fn write_parts<'p>(target: &Path, parts: impl Iterator<Item = &'p [u8]>) -> Result<()> {
+    Pending::write_parts(target, parts)?.commit()
+}
+
+fn write_all<'p>(file: &mut File, mut parts: impl Iterator<Item = &'p [u8]>) -> io::Result<()> {
+    parts.try_for_each(|part| file.write_all(part))
 }
 
 /// Removes a file if it is there.

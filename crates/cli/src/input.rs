@@ -8,6 +8,7 @@ use std::sync::Arc;
 use kpeel_envelope::limits::{Limits, Meter};
 use kpeel_sandbox::Buffer;
 
+use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::progress::Progress;
 use crate::terminal::Terminal;
@@ -48,6 +49,41 @@ pub(crate) fn read(
 pub(crate) fn image(path: &Path, terminal: &mut Terminal) -> Result<Buffer> {
     let meter = Arc::new(Meter::new(Limits::default()));
     read(path, Kind::Image, &meter, terminal.progress())
+}
+
+/// Reads a file that goes into an image into memory once; `-` is standard input.
+pub(crate) fn file(path: &Path, kind: Kind) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    append(path, kind, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads such a file behind what `bytes` holds.
+pub(crate) fn append(path: &Path, kind: Kind, bytes: &mut Vec<u8>) -> Result<()> {
+    let limits = Limits::default();
+    let (bound, allowed) = match kind {
+        Kind::Image => ("image", limits.image),
+        Kind::Initrd => ("initrd", limits.initrd),
+    };
+    let (file, len) = open(path)?;
+    let failed = |error| Failure::io(path, "read", error);
+    // One byte more, so that the end is seen without growing; files in /proc tell no length.
+    let room = len.unwrap_or(0).min(allowed).saturating_add(1);
+    bytes.reserve_exact(usize::try_from(room).unwrap_or(0));
+    let before = bytes.len();
+    let room = allowed.saturating_add(1);
+    file.take(room).read_to_end(bytes).map_err(failed)?;
+    let read = bytes.len().saturating_sub(before) as u64;
+    Limits::check(bound, read, allowed)
+        .map_err(|error| Failure::envelope(path.display().to_string(), error))
+}
+
+/// Reads a file of text.
+pub(crate) fn text(path: &Path) -> Result<String> {
+    let bytes = file(path, Kind::Initrd)?;
+    String::from_utf8(bytes).map_err(|_| {
+        Failure::told(Exit::Image, "malformed: found other bytes, needed UTF-8").of(path)
+    })
 }
 
 /// Reads a carrier or a parser object; `-` is standard input.

@@ -4,7 +4,7 @@ use kpeel_envelope::carrier::Carrier;
 use kpeel_envelope::error::{Class, Error, Result};
 pub use kpeel_envelope::pipeline::SECTION_BPF;
 
-use crate::editor::Editor;
+use crate::editor::{Certificates, Contents, Editor};
 use crate::undo;
 
 /// How [`attach`] treats what is already there.
@@ -34,9 +34,7 @@ pub struct DetachOptions {
 pub fn attach(image: &[u8], carrier: &[u8], options: AttachOptions) -> Result<Vec<u8>> {
     Carrier::parse(carrier)?;
     let mut editor = Editor::parse(image)?;
-    if options.drop_signature {
-        editor.drop_signature();
-    }
+    editor.set_certificates(certificates(options.drop_signature));
     if editor.has(SECTION_BPF) {
         if !options.replace {
             let reason = "the image carries a parser already; --replace takes its place";
@@ -56,8 +54,24 @@ pub fn attach(image: &[u8], carrier: &[u8], options: AttachOptions) -> Result<Ve
         );
     }
     let record = undo::record(&editor, carrier.len())?;
-    editor.add(SECTION_BPF, carrier, &record)?;
+    editor.add_with_tail(SECTION_BPF, carrier.into(), Contents::Data, &record)?;
     editor.finish()
+}
+
+/// Adds `carrier` to an image that is being made, such that [`detach`] gives back the image as it
+/// is without.
+pub(crate) fn add_parser<'a>(editor: &mut Editor<'a>, carrier: &'a [u8]) -> Result<()> {
+    Carrier::parse(carrier)?;
+    let record = undo::record_of_output(editor, carrier.len())?;
+    editor.add_with_tail(SECTION_BPF, carrier.into(), Contents::Data, &record)
+}
+
+fn certificates(drop_signature: bool) -> Certificates {
+    if drop_signature {
+        Certificates::Drop
+    } else {
+        Certificates::Refuse
+    }
 }
 
 /// The image without its parser: the very bytes of before if [`attach`] made it from an unsigned
@@ -71,9 +85,7 @@ pub fn detach(image: &[u8], options: DetachOptions) -> Result<Vec<u8>> {
     if !editor.has(SECTION_BPF) {
         return Err(Error::absent(Class::Misuse, SECTION_BPF));
     }
-    if options.drop_signature {
-        editor.drop_signature();
-    }
+    editor.set_certificates(certificates(options.drop_signature));
     let mut removed = editor.clone();
     removed.remove(SECTION_BPF)?;
     let removed = removed.finish()?;

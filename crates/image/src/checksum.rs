@@ -6,34 +6,66 @@
 /// The PE specification names `ImageHlp` for the algorithm; firmware does not look at the field.
 #[must_use]
 pub fn check_sum(image: &[u8], field: usize) -> u32 {
-    let skipped = field..field.saturating_add(4);
-    let byte = |(at, byte): (usize, &u8)| if skipped.contains(&at) { 0 } else { *byte };
-    let mut sum: u64 = 0;
-    // The field may stand at an odd place: the few words it touches are summed byte by byte.
-    let start = field & !1;
-    let end = skipped.end.saturating_add(1) & !1;
-    let (before, rest) = image.split_at(start.min(image.len()));
-    let (around, after) = rest.split_at(end.saturating_sub(start).min(rest.len()));
-    sum = sum
-        .saturating_add(sum_words(before))
-        .saturating_add(sum_words(after));
-    let patched: Vec<u8> = (start..).zip(around).map(byte).collect();
-    sum = sum.saturating_add(sum_words(&patched));
-    while sum > 0xffff {
-        sum = (sum & 0xffff).saturating_add(sum >> 16);
-    }
-    // At most 0xffff plus a 32-bit length; the format lets it wrap.
-    (sum as u32).wrapping_add(image.len() as u32)
+    let field = field.min(image.len());
+    let (before, rest) = image.split_at(field);
+    let (skipped, after) = rest.split_at(FIELD_SIZE.min(rest.len()));
+    let mut sum = Sum::default();
+    sum.add(before);
+    sum.add(&vec![0; skipped.len()]);
+    sum.add(after);
+    sum.finish()
 }
 
-/// Carries are folded later: 2^48 words of 16 bits fit into 64.
-fn sum_words(bytes: &[u8]) -> u64 {
-    let pairs = bytes.chunks_exact(2);
-    let odd = pairs.remainder().first().map_or(0, |byte| u64::from(*byte));
-    pairs
-        .filter_map(|pair| <[u8; 2]>::try_from(pair).ok())
-        .map(|pair| u64::from(u16::from_le_bytes(pair)))
-        .fold(odd, u64::saturating_add)
+/// Size of the CheckSum field in bytes.
+const FIELD_SIZE: usize = 4;
+
+/// A sum over bytes that come piece by piece.
+#[derive(Debug, Default)]
+pub(crate) struct Sum {
+    /// Carries are folded at the end: 2^48 words of 16 bits fit into 64.
+    words: u64,
+    /// The low byte of a word whose high byte is still to come.
+    odd: Option<u8>,
+    len: u64,
+}
+
+impl Sum {
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.len = self.len.saturating_add(bytes.len() as u64);
+        let mut rest = bytes;
+        if let (Some(low), Some((high, tail))) = (self.odd, rest.split_first()) {
+            self.add_word([low, *high]);
+            self.odd = None;
+            rest = tail;
+        }
+        let pairs = rest.chunks_exact(2);
+        if let Some(low) = pairs.remainder().first() {
+            self.odd = Some(*low);
+        }
+        for pair in pairs {
+            if let Ok(pair) = pair.try_into() {
+                self.add_word(pair);
+            }
+        }
+    }
+
+    pub(crate) fn finish(mut self) -> u32 {
+        if let Some(low) = self.odd.take() {
+            self.add_word([low, 0]);
+        }
+        let mut sum = self.words;
+        while sum > 0xffff {
+            sum = (sum & 0xffff).saturating_add(sum >> 16);
+        }
+        // At most 0xffff plus a 32-bit length; the format lets it wrap.
+        (sum as u32).wrapping_add(self.len as u32)
+    }
+
+    fn add_word(&mut self, word: [u8; 2]) {
+        self.words = self
+            .words
+            .saturating_add(u64::from(u16::from_le_bytes(word)));
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use kpeel_envelope::pe::{DIRECTORY_CERTIFICATE, Pe};
 use kpeel_envelope::section::SECTION_HEADER_SIZE;
 
 use crate::moves::Moves;
-use crate::number::{get_u32, put_u32, to_u32};
+use crate::number::{get_u32, to_u32};
 
 /// Index of the debug directory.
 const DIRECTORY_DEBUG: u32 = 6;
@@ -42,8 +42,12 @@ pub(crate) fn table_end_of(pe: &Pe<'_>) -> usize {
     headers.section_table_offset().saturating_add(used)
 }
 
-/// Makes the debug directory's file offsets follow the bytes they point at.
-pub(crate) fn patch_debug(pe: &Pe<'_>, moves: &Moves, output: &mut [u8]) -> Result<()> {
+/// Makes the debug directory's file offsets follow the bytes they point at; `put` writes a field.
+pub(crate) fn patch_debug(
+    pe: &Pe<'_>,
+    moves: &Moves,
+    put: &mut dyn FnMut(usize, u32) -> Result<()>,
+) -> Result<()> {
     let debug = directories(pe).find(|(index, ..)| *index == DIRECTORY_DEBUG);
     let Some((_, address, len)) = debug else {
         return Ok(());
@@ -63,7 +67,10 @@ pub(crate) fn patch_debug(pe: &Pe<'_>, moves: &Moves, output: &mut [u8]) -> Resu
         let moved = moves.offset(old).filter(|_| old != 0);
         let field = moves.range(offset.saturating_add(at), 4);
         if let (Some(new), Some(field)) = (moved, field) {
-            put_u32(output, field, to_u32("debug PointerToRawData", new)?)?;
+            // Nothing is written where nothing moved: that would copy a section.
+            if new != old {
+                put(field, to_u32("debug PointerToRawData", new)?)?;
+            }
         }
     }
     Ok(())

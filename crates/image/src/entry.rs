@@ -28,8 +28,11 @@ pub(crate) struct Entry<'a> {
     pub(crate) virtual_end: u64,
     /// What the file holds, up to the next section: a gap becomes part of the section before it.
     pub(crate) raw: Cow<'a, [u8]>,
-    /// Where that stood in the input; `None` for a new section and for one without raw data.
+    /// Where that stood in the input; `None` for other bytes than the input's and for none.
     pub(crate) from: Option<usize>,
+    /// Where the section's bytes stood in the input, which tells their order in the file; `None`
+    /// for a new section, which stands behind all others.
+    pub(crate) order: Option<usize>,
 }
 
 impl<'a> Entry<'a> {
@@ -43,6 +46,7 @@ impl<'a> Entry<'a> {
             virtual_end: section.virtual_end(),
             raw: Cow::Borrowed(section.raw()),
             from: (!range.is_empty()).then_some(range.start),
+            order: (!range.is_empty()).then_some(range.start),
         }
     }
 

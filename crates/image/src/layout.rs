@@ -1,5 +1,6 @@
 //! Where everything stands in the image to be written.
 
+use kpeel_envelope::certificate::CERTIFICATE_ALIGNMENT;
 use kpeel_envelope::error::{Class, Error, Needed, Result};
 use kpeel_envelope::pe::Pe;
 use kpeel_envelope::section::SECTION_HEADER_SIZE;
@@ -35,6 +36,8 @@ pub(crate) struct Layout {
     pub(crate) places: Vec<Place>,
     /// Entries with raw data in the order they stand in the file.
     pub(crate) order: Vec<usize>,
+    /// Where the certificate table stands that is kept on purpose.
+    pub(crate) certificates: Option<usize>,
     /// Length of the file.
     pub(crate) len: usize,
     /// Where the input's bytes went.
@@ -53,6 +56,7 @@ impl Layout {
             shift,
             places: vec![Place::default(); editor.entries.len()],
             order: file_order(&editor.entries),
+            certificates: None,
             len: 0,
             moves: Moves::default(),
         };
@@ -66,6 +70,15 @@ impl Layout {
             layout.moves.push(range.start, range.len(), layout.len);
             layout.len = add("file size", layout.len, range.len())?;
         }
+        if let Some(table) = editor.kept_certificates() {
+            let start = align_up(
+                "certificate table offset",
+                layout.len,
+                CERTIFICATE_ALIGNMENT,
+            )?;
+            layout.certificates = Some(start);
+            layout.len = add("certificate table Size", start, table.len())?;
+        }
         Ok(layout)
     }
 
@@ -78,13 +91,17 @@ impl Layout {
             let Some(entry) = editor.entries.get(index) else {
                 continue;
             };
+            // Old bytes keep their offset modulo FileAlignment, new ones begin at a multiple of it.
+            let gap = match entry.from {
+                Some(from) => from.wrapping_sub(end) & alignment.saturating_sub(1),
+                None => align_up("PointerToRawData", end, alignment)?.saturating_sub(end),
+            };
+            self.pad(before, gap);
+            end = add("PointerToRawData", end, gap)?;
             let mut padding = 0;
             match entry.from {
                 Some(from) => self.moves.push(from, entry.raw.len(), end),
                 None => {
-                    let aligned = align_up("PointerToRawData", end, alignment)?;
-                    self.pad(before, aligned.saturating_sub(end));
-                    end = aligned;
                     let size = align_up("SizeOfRawData", entry.raw.len(), alignment)?;
                     padding = size.saturating_sub(entry.raw.len());
                 }
@@ -121,7 +138,7 @@ fn file_order(entries: &[Entry<'_>]) -> Vec<usize> {
     order.sort_by_key(|index| {
         entries
             .get(*index)
-            .and_then(|e| e.from)
+            .and_then(|e| e.order)
             .unwrap_or(usize::MAX)
     });
     order

@@ -28,10 +28,13 @@ mod layout;
 mod moves;
 mod number;
 mod signatures;
+mod parts;
+pub mod uki;
 mod undo;
 
 pub use attach::{AttachOptions, DetachOptions, SECTION_BPF, attach, detach};
 pub use checksum::check_sum;
-pub use editor::Editor;
+pub use editor::{Certificates, Contents, Editor};
 pub use kpeel_envelope::error::{Error, Result};
 pub use signatures::{CERT_REVISION_2_0, signature_entry, with_signatures, without_signatures};
+pub use parts::Parts;

@@ -16,9 +16,10 @@ use kpeel_envelope::section::{SECTION_HEADER_SIZE, Section};
 
 use crate::directory::{patch_debug, table_end_of};
 use crate::editor::Editor;
-use crate::layout::pe_offset;
+use crate::emit::emit;
+use crate::layout::{Layout, pe_offset};
 use crate::moves::Moves;
-use crate::number::{get_u32, to_u32};
+use crate::number::{get_u32, put_u32, to_u32};
 
 const MAGIC: &[u8] = b"kpeelund";
 const HEAD: usize = 8;
@@ -28,17 +29,38 @@ const ALIGNMENT: usize = 8;
 
 /// The record for the image that `editor` was made from, to stand behind `data_len` bytes.
 pub(crate) fn record(editor: &Editor<'_>, data_len: usize) -> Result<Vec<u8>> {
-    let headers = editor.pe.headers();
-    let table = usize::from(headers.number_of_sections).saturating_mul(SECTION_HEADER_SIZE);
-    let end = headers.section_table_offset().saturating_add(table);
-    let mut before = editor.pe.bytes().get(..end).unwrap_or(&[]).to_vec();
+    let mut before = editor
+        .pe
+        .bytes()
+        .get(..table_end_of(&editor.pe))
+        .unwrap_or(&[])
+        .to_vec();
     // A signature that is dropped does not come back.
     if let Some(entry) = before.get_mut(editor.pe.covered().zeroed[1].clone()) {
         entry.fill(0);
     }
+    record_of(before, editor.head, data_len)
+}
+
+/// The record for the image that `editor` would write now.
+pub(crate) fn record_of_output(editor: &Editor<'_>, data_len: usize) -> Result<Vec<u8>> {
+    let layout = Layout::new(editor)?;
+    let parts = emit(editor, &layout)?;
+    let table = editor
+        .entries
+        .len()
+        .saturating_mul(SECTION_HEADER_SIZE)
+        .saturating_add(editor.pe.headers().section_table_offset())
+        .saturating_add(layout.shift);
+    let head = parts.iter().next().unwrap_or(&[]);
+    let before = head.get(..table).unwrap_or(head).to_vec();
+    record_of(before, layout.head, data_len)
+}
+
+fn record_of(mut before: Vec<u8>, head: usize, data_len: usize) -> Result<Vec<u8>> {
     let mut record = vec![0; padding(data_len)];
     record.extend_from_slice(MAGIC);
-    record.extend(to_u32("SizeOfHeaders", editor.head)?.to_le_bytes());
+    record.extend(to_u32("SizeOfHeaders", head)?.to_le_bytes());
     record.extend(to_u32("SizeOfHeaders", before.len())?.to_le_bytes());
     record.append(&mut before);
     Ok(record)
@@ -72,7 +94,8 @@ pub(crate) fn undo(editor: &Editor<'_>, section: &Section<'_>) -> Option<Vec<u8>
         moves.push(range.start, range.len(), output.len());
         output.extend_from_slice(image.get(range.clone())?);
     }
-    patch_debug(&editor.pe, &moves, &mut output).ok()?;
+    let mut put = |at, value| put_u32(&mut output, at, value);
+    patch_debug(&editor.pe, &moves, &mut put).ok()?;
     Some(output)
 }
 

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod attach;
+mod build;
 mod detach;
 mod entries;
 mod exec;
@@ -30,6 +31,7 @@ pub(crate) enum Command {
     Attach(attach::Attach),
     Detach(detach::Detach),
     Measure(measure::Measure),
+    Build(build::Build),
     Parser(parser::Parser),
     Load(load::Load),
     Exec(exec::Exec),
@@ -49,6 +51,7 @@ impl Command {
             Self::Attach(command) => command.run(terminal),
             Self::Detach(command) => command.run(terminal),
             Self::Measure(command) => command.run(terminal),
+            Self::Build(command) => command.run(terminal),
             Self::Parser(command) => command.run(terminal),
             Self::Load(command) => command.run(terminal),
             Self::Exec(command) => command.run(),

@@ -1,0 +1,35 @@
+//! `kpeel build`.
+
+mod config;
+mod hardware;
+mod kernel;
+mod sections;
+mod uki;
+
+use clap::{Args, Subcommand};
+
+use crate::failure::Result;
+use crate::terminal::Terminal;
+
+/// Build a boot image: a Unified Kernel Image or an EFI zboot kernel
+///
+/// The same inputs give the same bytes: nothing in an image tells when, where or by whom it was
+/// built.
+#[derive(Args, Debug)]
+pub(crate) struct Build {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Uki(Box<uki::Uki>),
+}
+
+impl Build {
+    pub(crate) fn run(&self, terminal: &mut Terminal) -> Result<()> {
+        match &self.what {
+            What::Uki(what) => what.run(terminal),
+        }
+    }
+}
