@@ -10,7 +10,8 @@
 //!
 //! [`with_signatures`] writes the certificate table.
 //!
-//! [`attach`] gives an image its parser, [`detach`] takes it away again.
+//! [`attach`] gives an image its parser, [`detach`] takes it away again. [`uki`] builds Unified Kernel
+//! Images, [`zboot`] EFI zboot images.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -27,14 +28,15 @@ mod fixed;
 mod layout;
 mod moves;
 mod number;
-mod signatures;
 mod parts;
+mod signatures;
 pub mod uki;
 mod undo;
+pub mod zboot;
 
 pub use attach::{AttachOptions, DetachOptions, SECTION_BPF, attach, detach};
 pub use checksum::check_sum;
 pub use editor::{Certificates, Contents, Editor};
 pub use kpeel_envelope::error::{Error, Result};
-pub use signatures::{CERT_REVISION_2_0, signature_entry, with_signatures, without_signatures};
 pub use parts::Parts;
+pub use signatures::{CERT_REVISION_2_0, signature_entry, with_signatures, without_signatures};

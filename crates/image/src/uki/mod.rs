@@ -27,6 +27,7 @@ pub use efifw::pack as pack_firmware;
 pub use hwids::{Device, DeviceKind, pack as pack_hwids};
 pub use profile::sections as profile_sections;
 pub use sbat::{ADDON_SBAT, UKI_SBAT, merge as merge_sbat};
+pub(crate) use uname::codec_of;
 pub use uname::{Unpacked, of_kernel as uname_of, unpack_kernel};
 
 /// A section to add: its name and its content.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use kpeel_codec::{Codec, Limits, decompress};
-use kpeel_formats::{word, zboot};
+use kpeel_formats::zboot;
 
 /// x86's setup header (`Documentation/arch/x86/boot.rst`): magic, and the offset of the version
 /// text counted from 0x200.
@@ -66,15 +66,6 @@ pub fn of_kernel(kernel: &[u8]) -> Result<Option<String>, kpeel_codec::Error> {
 pub(crate) fn codec_of(declared: zboot::Declared) -> Option<Codec> {
     let magic = declared.magic.to_be_bytes();
     Codec::detect(&magic)
-}
-
-/// The name kbuild gives a codec in zboot's header.
-pub(crate) fn declared_name(codec: Codec) -> Option<zboot::Declared> {
-    let name: &[u8] = match codec {
-        Codec::Xz => b"xzkern",
-        other => other.name().as_bytes(),
-    };
-    zboot::declared(word(name))
 }
 
 fn of_x86(kernel: &[u8]) -> Option<String> {

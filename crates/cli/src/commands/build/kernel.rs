@@ -9,36 +9,30 @@ use crate::failure::{Failure, Result};
 use crate::input;
 use crate::terminal::Terminal;
 
-/// A kernel, ready to be placed.
-pub(super) struct Kernel {
-    /// The bytes that go into the image.
-    pub(super) bytes: Vec<u8>,
-    /// What it says `uname -r` is, unless the caller says it.
-    pub(super) release: Option<String>,
+/// Reads the kernel at `path`: every kernel that goes into an image comes through here.
+pub(super) fn read(path: &Path, terminal: &mut Terminal) -> Result<Vec<u8>> {
+    let file = input::file(path, input::Kind::Image)?;
+    let unpacked = unpack_kernel(&file).map_err(|error| codec_failure(path, &error))?;
+    let Some(codec) = unpacked.codec else {
+        return Ok(file);
+    };
+    let kernel = unpacked.kernel.into_owned();
+    terminal.note(&format!("{}: unpacked ({codec})", path.display()));
+    Ok(kernel)
 }
 
-/// Reads the kernel at `path`; `uname` is the release the caller gives it.
-pub(super) fn read(path: &Path, uname: Option<&str>, terminal: &mut Terminal) -> Result<Kernel> {
-    let file = input::file(path, input::Kind::Image)?;
-    let blamed = |error| codec_failure(path, &error);
-    let unpacked = unpack_kernel(&file).map_err(blamed)?;
-    let bytes = match unpacked.codec {
-        None => file,
-        Some(codec) => {
-            let bytes = unpacked.kernel.into_owned();
-            terminal.note(&format!("{}: unpacked ({codec})", path.display()));
-            bytes
-        }
-    };
-    let release = match uname {
-        Some(_) => None,
-        None => uname_of(&bytes).map_err(blamed)?,
-    };
-    if uname.is_none() && release.is_none() {
+/// What the kernel, read from `path`, says `uname -r` is.
+pub(super) fn release(
+    path: &Path,
+    kernel: &[u8],
+    terminal: &mut Terminal,
+) -> Result<Option<String>> {
+    let release = uname_of(kernel).map_err(|error| codec_failure(path, &error))?;
+    if release.is_none() {
         let path = path.display();
         terminal.note(&format!("{path}: tells no release, so there is no .uname"));
     }
-    Ok(Kernel { bytes, release })
+    Ok(release)
 }
 
 /// A codec's error, by blame.

@@ -5,6 +5,8 @@ mod hardware;
 mod kernel;
 mod sections;
 mod uki;
+#[cfg(feature = "native")]
+mod zboot;
 
 use clap::{Args, Subcommand};
 
@@ -24,12 +26,17 @@ pub(crate) struct Build {
 #[derive(Debug, Subcommand)]
 enum What {
     Uki(Box<uki::Uki>),
+    // Encoders need a C compiler.
+    #[cfg(feature = "native")]
+    Zboot(zboot::Zboot),
 }
 
 impl Build {
     pub(crate) fn run(&self, terminal: &mut Terminal) -> Result<()> {
         match &self.what {
             What::Uki(what) => what.run(terminal),
+            #[cfg(feature = "native")]
+            What::Zboot(what) => what.run(terminal),
         }
     }
 }

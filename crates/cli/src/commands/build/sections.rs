@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use kpeel_envelope::pe::Pe;
 use kpeel_image::uki::{ADDON_SBAT, NewSection, Sections, UKI_SBAT, merge_sbat, profile_sections};
 
-use super::kernel::Kernel;
 use super::uki::{Uki, efi_arch, text_or_file};
 use super::{hardware, kernel};
 use crate::failure::{Failure, Result};
@@ -22,7 +21,9 @@ const INITRD_ALIGNMENT: usize = 4;
 
 /// What was read; sections borrow from it.
 pub(super) struct Inputs {
-    kernel: Option<Kernel>,
+    kernel: Option<Vec<u8>>,
+    /// The kernel's own, unless the caller gives one.
+    release: Option<String>,
     initrd: Option<Vec<u8>>,
     joined: Vec<Vec<u8>>,
 }
@@ -31,11 +32,16 @@ impl Inputs {
     pub(super) fn read(options: &Uki, terminal: &mut Terminal) -> Result<Self> {
         let kernel = match &options.linux {
             None => None,
-            Some(path) => Some(kernel::read(path, options.uname.as_deref(), terminal)?),
+            Some(path) => Some(kernel::read(path, terminal)?),
+        };
+        let release = match (&options.linux, &kernel, &options.uname) {
+            (Some(path), Some(kernel), None) => kernel::release(path, kernel, terminal)?,
+            _ => None,
         };
         let image = |path: &PathBuf| input::file(path, input::Kind::Image);
         Ok(Self {
             kernel,
+            release,
             initrd: joined(&options.initrd)?,
             joined: options
                 .join_profile
@@ -48,7 +54,7 @@ impl Inputs {
     /// The kernel's architecture, as EFI file names have it.
     pub(super) fn efi_arch(&self) -> Option<&'static str> {
         let kernel = self.kernel.as_ref()?;
-        efi_arch(Pe::parse(&kernel.bytes).ok()?.headers().machine)
+        efi_arch(Pe::parse(kernel).ok()?.headers().machine)
     }
 
     /// All sections in order.
@@ -64,11 +70,7 @@ impl Inputs {
                 .transpose()
                 .map(|data| data.map(Cow::Owned))
         };
-        let kernel = self.kernel.as_ref();
-        let uname = options
-            .uname
-            .as_deref()
-            .or(kernel.and_then(|kernel| kernel.release.as_deref()));
+        let uname = options.uname.as_deref().or(self.release.as_deref());
         let sections = Sections {
             osrel: os_release(options)?,
             cmdline: cmdline(options)?,
@@ -85,7 +87,7 @@ impl Inputs {
                 .map(|uname| uname.as_bytes().into()),
             splash: file(&options.splash)?,
             pcrpkey: file(&options.pcrpkey)?,
-            linux: kernel.map(|kernel| kernel.bytes.as_slice().into()),
+            linux: self.kernel.as_deref().map(Cow::Borrowed),
             initrd: self.initrd.as_deref().map(Cow::Borrowed),
             efifw: firmware(options)?,
             ucode: file(&options.microcode)?,
@@ -107,7 +109,7 @@ impl Inputs {
             texts.push(String::from_utf8_lossy(&text_or_file(value)?).into_owned());
         }
         let (images, default) = match &self.kernel {
-            Some(kernel) => (vec![stub, &kernel.bytes], UKI_SBAT),
+            Some(kernel) => (vec![stub, kernel.as_slice()], UKI_SBAT),
             // An add-on's stub does not run.
             None => (Vec::new(), ADDON_SBAT),
         };

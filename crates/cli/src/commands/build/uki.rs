@@ -105,24 +105,24 @@ pub(crate) struct Uki {
 
     /// Demands an add-on: no kernel, and something that a stub takes from add-ons
     #[arg(long, conflicts_with_all = ["linux", "profile", "join_profile"])]
-    addon: bool,
+    pub(super) addon: bool,
 
     /// ukify's configuration file; options on the command line come before its settings
     #[arg(short, long, value_name = "PATH")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
 
     /// The parser of the image: one of `kpeel parser list`, or a file with a carrier [.bpf]
     #[arg(long, value_name = "NAME|FILE", default_value = PARSER)]
-    parser: String,
+    pub(super) parser: String,
 
     /// Adds no parser
     #[arg(long)]
-    no_parser: bool,
+    pub(super) no_parser: bool,
 
     /// Where the image goes; it appears complete or not at all [default: LINUX's name and
     /// .unsigned.efi]
     #[arg(short, long, value_name = "OUT")]
-    output: Option<PathBuf>,
+    pub(super) output: Option<PathBuf>,
 }
 
 impl Uki {
