@@ -22,12 +22,12 @@ pub fn image(data: &mut [u8], size: usize, max: usize, seed: u32) -> usize {
     size
 }
 
-/// Changes an instruction.
-pub fn instructions(data: &mut [u8], size: usize, max: usize, seed: u32) -> usize {
+/// Changes an instruction; the first one is `start` bytes in.
+pub fn instructions(start: usize, data: &mut [u8], size: usize, max: usize, seed: u32) -> usize {
     let mut random = Random::new(seed.into());
-    if size < 8 || random.below(OWN) == 0 {
+    if size < start + 8 || random.below(OWN) == 0 {
         return libfuzzer_sys::fuzzer_mutate(data, size, max);
     }
-    change_instruction(&mut data[..size], &mut random);
+    change_instruction(&mut data[start..size], &mut random);
     size
 }

@@ -54,10 +54,13 @@ const LIMITS: Limits = Limits {
     instructions: 50_000,
 };
 
+/// Bytes before the loader's first instruction.
+pub const PREFIX: usize = 2;
+
 /// Runs a loader, then what it loaded: two bytes say how many slots are the loader's, the rest is
 /// its data. All memory is given back.
 pub fn loader(bytes: &[u8]) {
-    let Some((slots, rest)) = bytes.split_first_chunk() else {
+    let Some((slots, rest)) = bytes.split_first_chunk::<PREFIX>() else {
         return;
     };
     let len = usize::from(u16::from_le_bytes(*slots)) * SLOT;
