@@ -133,10 +133,11 @@ fn disassembled(triple: &str, code: &[u8]) -> String {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
-    // What follows a lone `#` is LLVM's comment.
+    // What follows a lone `#` or `//` is LLVM's comment.
     let lines = text
         .lines()
-        .map(|line| line.split(" # ").next().unwrap().trim())
+        .map(|line| line.split(" # ").next().unwrap())
+        .map(|line| line.split("//").next().unwrap().trim())
         .filter(|line| !line.is_empty() && !line.starts_with('.'));
     let words = lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     words.collect::<Vec<_>>().join("|")

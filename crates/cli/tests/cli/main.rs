@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod attach;
+#[cfg(feature = "native")]
+mod build;
 mod example_format;
 mod exit_codes;
 mod inspect;

@@ -9,8 +9,15 @@ use crate::failure::{Failure, Result};
 use crate::input;
 use crate::terminal::Terminal;
 
-/// Reads the kernel at `path`: every kernel that goes into an image comes through here.
+/// Reads the kernel at `path`, a PE image: every kernel that goes into an image comes through here.
 pub(super) fn read(path: &Path, terminal: &mut Terminal) -> Result<Vec<u8>> {
+    let kernel = unpacked(path, terminal)?;
+    Pe::parse(&kernel).map_err(|error| Failure::envelope(path.display().to_string(), error))?;
+    Ok(kernel)
+}
+
+/// What the file holds, unpacked if it is packed as a whole.
+fn unpacked(path: &Path, terminal: &mut Terminal) -> Result<Vec<u8>> {
     let file = input::file(path, input::Kind::Image)?;
     let unpacked = unpack_kernel(&file).map_err(|error| codec_failure(path, &error))?;
     let Some(codec) = unpacked.codec else {

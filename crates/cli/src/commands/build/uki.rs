@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use clap::Args;
+use kpeel_envelope::error::Class;
 use kpeel_envelope::pipeline::SECTION_BPF;
 use kpeel_image::uki::{NewSection, assemble};
 
@@ -148,7 +149,11 @@ impl Uki {
         }
         let parser = self.parser(&sections)?;
         let carrier = parser.as_ref().map(|offer| offer.carrier.as_ref());
-        let blamed = |error| Failure::envelope(stub_path.display().to_string(), error);
+        // What the caller put together wrongly is no fault of the stub's.
+        let blamed = |error: kpeel_image::Error| match error.class {
+            Class::Misuse => Failure::usage(error.to_string()),
+            _ => Failure::envelope(stub_path.display().to_string(), error),
+        };
         let editor = assemble(&stub, sections, carrier).map_err(blamed)?;
         let parts = editor.parts().map_err(blamed)?;
         atomic::write_parts(&output, parts.iter())
