@@ -1,4 +1,5 @@
 //! Runs the `kpeel` command of this checkout.
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kpeel_envelope::pe::Pe;
 use kpeel_image::uki::{uname_of, unpack_kernel};
 
 use crate::exit::Exit;
