@@ -9,8 +9,11 @@ use sha2::{Digest, Sha256};
 use crate::make::Log;
 use crate::{Error, Result};
 
-/// Where the crate `envelope` lies in the kernel's tree: Linux compiles the same files as user space.
-const ENVELOPE: &str = "kernel/kexec_pe/envelope";
+/// Sources of crates, and where they lie in the kernel's tree: Linux compiles the same files as user space.
+const SHARED: &[(&str, &str)] = &[
+    ("crates/abi/src", "kernel/kexec_pe/abi"),
+    ("crates/envelope/src", "kernel/kexec_pe/envelope"),
+];
 
 /// What is added to Debian's source.
 #[derive(Debug)]
@@ -38,11 +41,9 @@ impl Added {
     fn of(root: &Path) -> Result<Self> {
         let mut files = Vec::new();
         collect(&root.join("linux/overlay"), Path::new(""), &mut files)?;
-        collect(
-            &root.join("crates/envelope/src"),
-            Path::new(ENVELOPE),
-            &mut files,
-        )?;
+        for (from, place) in SHARED {
+            collect(&root.join(from), Path::new(place), &mut files)?;
+        }
         files.sort_by(|one, other| one.place.cmp(&other.place));
         let mut patches = Vec::new();
         collect(&root.join("linux/patches"), Path::new(""), &mut patches)?;
@@ -138,6 +139,7 @@ mod tests {
         for dir in [
             "linux/overlay/kernel",
             "linux/patches",
+            "crates/abi/src",
             "crates/envelope/src",
             "tree",
         ] {
@@ -159,7 +161,7 @@ mod tests {
             .apply(&tree, &log)
             .unwrap();
         assert!(tree.join("kernel/new.c").is_file());
-        assert!(tree.join(ENVELOPE).join("lib.rs").is_file());
+        assert!(tree.join("kernel/kexec_pe/envelope/lib.rs").is_file());
         assert!(
             fs::read_to_string(tree.join("f"))
                 .unwrap()
