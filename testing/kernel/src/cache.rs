@@ -48,7 +48,7 @@ fn made(root: &Path, kernel: Kernel) -> Result<PathBuf> {
     let inputs = Inputs::now(kernel)?;
     match ready(root, &inputs) {
         Some(dir) => Ok(dir),
-        None => install(root, &inputs, |dir, log| {
+        None => install_kernel(root, &inputs, |dir, log| {
             build::build(kernel, &archive, dir, log)
         }),
     }
@@ -59,22 +59,35 @@ fn ready(root: &Path, inputs: &Inputs) -> Option<PathBuf> {
     dir.is_dir().then_some(dir)
 }
 
-/// Lets `build` work in a directory of its own, and moves the directory that it returns into the cache.
-///
-/// The caller holds the lock, so what lies at the working directory's place was left by a build that was killed.
-fn install(
+/// Builds the kernel's directory in the cache; its inputs are kept in it.
+fn install_kernel(
     root: &Path,
     inputs: &Inputs,
     build: impl FnOnce(&Path, &Log) -> Result<PathBuf>,
 ) -> Result<PathBuf> {
-    let key = inputs.key();
-    let work = root.join("work");
+    install(root, &inputs.key(), "work", |work, log| {
+        let result = build(work, log)?;
+        let listed = result.join("inputs");
+        fs::write(&listed, inputs.text()).map_err(Error::io("writing", &listed))?;
+        Ok(result)
+    })
+}
+
+/// Lets `build` work in a directory of its own, `work` below `root`, and moves the directory that it returns into the
+/// cache under the name `key`, the log in it.
+///
+/// The caller holds the lock, so what lies at the working directory's place was left by a build that was killed.
+pub(crate) fn install(
+    root: &Path,
+    key: &str,
+    work: &str,
+    build: impl FnOnce(&Path, &Log) -> Result<PathBuf>,
+) -> Result<PathBuf> {
+    let work = root.join(work);
     remove(&work)?;
     fs::create_dir(&work).map_err(Error::io("creating", &work))?;
     let log = Log::create(&root.join(format!("{key}.log")))?;
     let result = build(&work, &log)?;
-    let listed = result.join("inputs");
-    fs::write(&listed, inputs.text()).map_err(Error::io("writing", &listed))?;
     let kept = result.join("log");
     fs::rename(log.path(), &kept).map_err(Error::io("renaming to", &kept))?;
     let dir = root.join(key);
@@ -84,7 +97,7 @@ fn install(
 }
 
 /// Waits until no other process holds `path`, then holds it; dropping the file lets it go.
-fn lock(path: &Path) -> Result<File> {
+pub(crate) fn lock(path: &Path) -> Result<File> {
     let file = File::options()
         .create(true)
         .truncate(false)

@@ -19,6 +19,7 @@ mod cache;
 mod check;
 mod config;
 mod error;
+mod harness;
 mod inputs;
 mod kernel;
 mod key;
@@ -30,5 +31,6 @@ mod tools;
 
 pub use cache::{dir, path};
 pub use error::{Error, Result};
+pub use harness::harness;
 pub use kernel::{Arch, Image, Kernel, Variant};
 pub use tools::packages;

@@ -53,6 +53,17 @@ impl Added {
         Ok(Self { files, patches })
     }
 
+    /// Only what concerns the kernel's `lib/`: the patches whose names say so, and no files.
+    pub(crate) fn of_lib(mut self) -> Self {
+        let of_lib = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.get(4..).is_some_and(|rest| rest.starts_with("-lib-"))
+        };
+        self.patches.retain(of_lib);
+        self.files.clear();
+        self
+    }
+
     /// One line for each file and patch, with its digest.
     pub(crate) fn lines(&self) -> Result<Vec<String>> {
         let mut lines = Vec::new();
@@ -110,6 +121,15 @@ fn collect(dir: &Path, place: &Path, files: &mut Vec<File>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Every file below `dir`, in the order of their names.
+pub(crate) fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    collect(dir, Path::new(""), &mut files)?;
+    let mut paths: Vec<PathBuf> = files.into_iter().map(|file| file.from).collect();
+    paths.sort();
+    Ok(paths)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

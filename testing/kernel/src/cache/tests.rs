@@ -23,7 +23,7 @@ fn a_build_that_ends_well_leaves_its_files_inputs_and_log_and_nothing_else() {
     let scratch = Scratch::new().unwrap();
     let (root, inputs) = (scratch.path(), inputs());
     assert_eq!(ready(root, &inputs), None);
-    let dir = install(root, &inputs, build_file).unwrap();
+    let dir = install_kernel(root, &inputs, build_file).unwrap();
     assert_eq!(ready(root, &inputs), Some(dir.clone()));
     assert_eq!(fs::read_to_string(dir.join("Image")).unwrap(), "content");
     assert_eq!(
@@ -38,7 +38,7 @@ fn a_build_that_ends_well_leaves_its_files_inputs_and_log_and_nothing_else() {
 fn a_build_that_fails_leaves_its_log_and_no_kernel() {
     let scratch = Scratch::new().unwrap();
     let (root, inputs) = (scratch.path(), inputs());
-    let error = install(root, &inputs, |work, log| {
+    let error = install_kernel(root, &inputs, |work, log| {
         build_file(work, log)?;
         let mut failing = Command::new("sh");
         failing.args(["-c", "echo the cause; exit 2"]);
@@ -57,7 +57,7 @@ fn what_a_killed_build_left_does_not_get_into_the_next_one() {
     let (root, inputs) = (scratch.path(), inputs());
     fs::create_dir_all(root.join("work/result")).unwrap();
     fs::write(root.join("work/result/stale"), "").unwrap();
-    let dir = install(root, &inputs, build_file).unwrap();
+    let dir = install_kernel(root, &inputs, build_file).unwrap();
     assert!(!dir.join("stale").exists());
 }
 
