@@ -12,7 +12,7 @@ use kpeel_vm::{Accel, Arch, Report};
 
 use crate::Outcome;
 use crate::guest::{Guest, logs, second};
-use crate::row::Row;
+use crate::row::{Make, Row};
 use crate::shop::{Kernel, Shop, Which};
 
 /// What the demonstration needs of the archive.
@@ -37,7 +37,7 @@ const ROW: Row = Row {
     claim: "a kexec into a UKI",
     full: false,
     deadline: DEADLINE,
-    guest,
+    guest: Make::Linux(guest),
 };
 
 /// Runs it, with its console on standard output; returns what was seen, in one sentence.

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod demo;
+mod firmware;
 pub mod guest;
 pub mod row;
 mod rows;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kpeel_vm::Arch;
+use kpeel_vm::{Arch, Report};
 
 use crate::Outcome;
 use crate::guest::Guest;
@@ -20,8 +20,17 @@ pub struct Row {
     pub full: bool,
     /// Time it has, emulated on a busy machine.
     pub deadline: Duration,
-    /// Makes the guest.
-    pub guest: fn(&Shop, &Row) -> Outcome<Guest>,
+    /// Its guest.
+    pub guest: Make,
+}
+
+/// How a row's guest comes about.
+#[derive(Clone, Copy)]
+pub enum Make {
+    /// Makes one that runs Linux with a job.
+    Linux(fn(&Shop, &Row) -> Outcome<Guest>),
+    /// Runs one that does something else, and judges it.
+    Other(fn(&Shop, &Row) -> Outcome<Report>),
 }
 
 impl Row {
@@ -38,7 +47,35 @@ impl Row {
             claim,
             full: false,
             deadline: Duration::from_secs(300),
-            guest,
+            guest: Make::Linux(guest),
+        }
+    }
+
+    /// A row of the ordinary matrix whose guest does not run Linux.
+    pub(crate) const fn other(
+        name: &'static str,
+        arch: Arch,
+        claim: &'static str,
+        run: fn(&Shop, &Row) -> Outcome<Report>,
+    ) -> Self {
+        Self {
+            name,
+            arch,
+            claim,
+            full: false,
+            deadline: Duration::from_secs(300),
+            guest: Make::Other(run),
+        }
+    }
+
+    /// Makes the guest and runs it.
+    ///
+    /// # Errors
+    /// When it cannot be made, does not pass or cannot be run.
+    pub fn run(&self, shop: &Shop) -> Outcome<Report> {
+        match self.guest {
+            Make::Linux(make) => make(shop, self)?.run(self),
+            Make::Other(run) => run(shop, self),
         }
     }
 

@@ -142,6 +142,70 @@ impl Shop {
         read(&out)
     }
 
+    /// A UKI by `kpeel build uki`. Of the profiles, each metadata and a command line, the first has
+    /// nothing of its own but its name.
+    ///
+    /// # Errors
+    /// When the stub cannot be had or kpeel refuses.
+    pub(crate) fn build_uki(
+        &self,
+        arch: Arch,
+        kernel: &Kernel,
+        initrd: &[u8],
+        line: &str,
+        profiles: &[(&str, &str)],
+    ) -> Outcome<Vec<u8>> {
+        let scratch = Scratch::new()?;
+        let stub = fetch(match arch {
+            Arch::X86_64 => Item::StubAmd64V257,
+            Arch::Aarch64 => Item::StubArm64,
+        })?;
+        let build = |out: &Path| {
+            let mut command = self.host();
+            command.args(["build", "uki", "--os-release="]);
+            command.arg("--stub").arg(&stub).arg("--output").arg(out);
+            command
+        };
+        let out = scratch.join("uki.efi");
+        let mut command = build(&out);
+        command.arg("--linux").arg(&kernel.path);
+        command
+            .arg("--initrd")
+            .arg(scratch.write("initrd", initrd)?);
+        command.arg(format!("--cmdline={line}"));
+        for (index, (metadata, line)) in profiles.iter().enumerate() {
+            if index == 0 {
+                command.arg(format!("--profile={metadata}"));
+                continue;
+            }
+            let profile = scratch.join(&format!("profile{index}.efi"));
+            let mut one = build(&profile);
+            one.arg(format!("--profile={metadata}"));
+            self.kpeel(one.arg(format!("--cmdline={line}")))?;
+            command.arg("--join-profile").arg(profile);
+        }
+        self.kpeel(&mut command)?;
+        read(&out)
+    }
+
+    /// A command of kpeel's for this machine, to be given arguments and to [`Shop::kpeel`].
+    pub(crate) fn host(&self) -> Command {
+        Command::new(&self.host)
+    }
+
+    /// Runs such a command.
+    ///
+    /// # Errors
+    /// What kpeel says.
+    pub(crate) fn kpeel(&self, command: &mut Command) -> Outcome<()> {
+        let output = command.output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(format!("{command:?}: {}: {}", output.status, said.trim()).into())
+    }
+
     /// The image with a bundled parser in it, put there by `kpeel attach`.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use kpeel_images::make::{Codec, Machine, Scratch, noise, zboot};
 use kpeel_kernel::Image;
 use kpeel_matrix::Outcome;
 use kpeel_matrix::guest::{Guest, KPEEL};
-use kpeel_matrix::row::Row;
+use kpeel_matrix::row::{Make, Row};
 use kpeel_matrix::shop::{Shop, Which};
 use kpeel_vm::{Arch, guest};
 
@@ -175,7 +175,7 @@ fn row(arch: Arch) -> Row {
         claim: "measures loading",
         full: true,
         deadline: DEADLINE,
-        guest: |shop, row| guest(shop, row.arch, &entries(shop, row.arch)?, ROUNDS),
+        guest: Make::Linux(|shop, row| guest(shop, row.arch, &entries(shop, row.arch)?, ROUNDS)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The table of rows.
 
+mod boot;
 mod crash;
 mod hops;
 mod load;
@@ -54,6 +55,18 @@ fn x86_64() -> Vec<Row> {
             |shop, row| crash::uki(shop, row, FIRST, Which::Older),
         ),
         row("x86_64-refusals", refusals::CLAIM, refusals::unlocked),
+        Row::other(
+            "x86_64-firmware-uki",
+            X86_64,
+            "firmware boots a UKI that kpeel built",
+            boot::uki,
+        ),
+        Row::other(
+            "x86_64-firmware-measured",
+            X86_64,
+            "firmware measures a UKI with profiles as kpeel measure says",
+            boot::measured,
+        ),
     ]
 }
 
@@ -106,6 +119,18 @@ fn aarch64() -> Vec<Row> {
             |shop, row| load::nested_bpf(shop, row, FILE),
         ),
         row("aarch64-refusals", refusals::CLAIM, refusals::unlocked),
+        Row::other(
+            "aarch64-firmware-uki",
+            Aarch64,
+            "firmware boots a UKI that kpeel built",
+            boot::uki,
+        ),
+        Row::other(
+            "aarch64-firmware-zboot",
+            Aarch64,
+            "firmware boots a zboot image that kpeel re-packed",
+            boot::zboot,
+        ),
         row(
             "aarch64-lockdown",
             "lockdown: kexec_load is refused",
