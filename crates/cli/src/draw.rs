@@ -46,6 +46,65 @@ pub(crate) fn checked(checked: &Checked) -> Node {
     root
 }
 
+/// Who signed an image, layer by layer.
+#[cfg(feature = "trust")]
+pub(crate) fn verified(verified: &crate::commands::Verified) -> Node {
+    let path = escape(verified.path.as_bytes());
+    let verdict = if verified.trusted {
+        "trusted"
+    } else {
+        "NOT trusted"
+    };
+    let mut root = Node::new(format!("{path}: {verdict}"));
+    for layer in &verified.layers {
+        let (depth, format) = (layer.depth, layer.format);
+        let how = match (&layer.report.verdict, layer.covered_by) {
+            (kpeel_trust::Verdict::Signed { signature }, _) => {
+                format!("good signature ({})", signature.saturating_add(1))
+            }
+            (kpeel_trust::Verdict::Listed { source }, _) => format!("digest listed by {source}"),
+            (kpeel_trust::Verdict::Refused { reason }, None) => format!("refused: {reason}"),
+            (kpeel_trust::Verdict::Refused { reason }, Some(outer)) => {
+                format!("covered by envelope {outer}; by itself: {reason}")
+            }
+        };
+        let mut node = Node::new(format!("envelope {depth} ({format}): {how}"));
+        for (index, one) in layer.report.signatures.iter().enumerate() {
+            node.push(judged(index.saturating_add(1), one));
+        }
+        for part in &layer.report.uncovered {
+            let (start, end, what) = (part.start, part.end, part.what);
+            node.line(format!("not covered: bytes {start:#x} to {end:#x}, {what}"));
+        }
+        root.push(node);
+    }
+    for skipped in &verified.skipped {
+        root.line(format!("left out: {skipped}"));
+    }
+    root
+}
+
+/// One signature.
+#[cfg(feature = "trust")]
+fn judged(number: usize, one: &kpeel_trust::SignatureReport) -> Node {
+    let hash = one.hash.map_or("", kpeel_trust::Hash::name);
+    let verdict = match &one.refused {
+        None => "good".to_owned(),
+        Some(reason) => format!("refused: {reason}"),
+    };
+    let mut node = Node::new(format!("signature {number} {hash}: {verdict}"));
+    for (index, certificate) in one.chain.iter().enumerate() {
+        let role = if index == 0 { "signed by" } else { "issued by" };
+        let (subject, key) = (&certificate.subject, &certificate.key);
+        let (from, to) = (&certificate.not_before, &certificate.not_after);
+        node.line(format!("{role} {subject} ({key}, {from} to {to})"));
+    }
+    if let Some(source) = &one.anchor {
+        node.line(format!("trusted by {source}"));
+    }
+    node
+}
+
 fn layer(layer: &Layer) -> Node {
     let machine = match layer.pe.machine_name {
         Some(name) => name.to_owned(),

@@ -32,6 +32,7 @@ mod session;
 mod terminal;
 mod text;
 mod tree;
+mod trust;
 
 use std::panic::{AssertUnwindSafe, UnwindSafe};
 use std::path::Path;

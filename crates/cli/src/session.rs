@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kpeel_envelope::host::Envelope;
 use kpeel_envelope::limits::{Limits, Meter};
 use kpeel_sandbox::{Buffer, Sandbox};
 
@@ -11,6 +12,7 @@ use crate::input::{self, Kind};
 use crate::report::Warning;
 use crate::terminal::{self, Terminal};
 use crate::text;
+use crate::trust::Verifier;
 
 /// initrds stand at multiples of this, as the kernel's unpacker wants it.
 const INITRD_ALIGNMENT: usize = 4;
@@ -28,6 +30,20 @@ impl Session {
             sandbox = sandbox.on_event(|event| terminal::note(&event.to_string()));
         }
         Self { sandbox }
+    }
+
+    /// As [`Session::new`], with envelopes judged by a verifier.
+    pub(crate) fn judged(self, verifier: Verifier) -> Self {
+        let verdict = move |envelope: &Envelope<'_>| verifier.verdict(envelope);
+        Self {
+            sandbox: self.sandbox.on_verdict(verdict),
+        }
+    }
+
+    /// The sandbox itself.
+    #[cfg(feature = "trust")]
+    pub(crate) fn into_sandbox(self) -> Sandbox<'static> {
+        self.sandbox
     }
 
     /// The host for the pipeline.

@@ -20,6 +20,8 @@ pub struct Circumstances<'a> {
     pub capable: bool,
     /// Whether the kernel is signed, if somebody looked.
     pub signed: Option<bool>,
+    /// Who signed it, if somebody looked: the subject of the certificate.
+    pub signer: Option<&'a str>,
     /// Whether it was unpacked, so that an envelope's signature is lost on it.
     pub unpacked: bool,
     /// Whether this was a crash load.
@@ -114,12 +116,19 @@ fn key_refused(source: &io::Error, about: &Circumstances<'_>) -> Explanation {
     let text = format!(
         "{what}. It asks the keyrings .builtin_trusted_keys, .secondary_trusted_keys and then \
          .platform (Secure Boot's db; with shim also the machine owner's keys): enrol the signer's \
-         certificate there, or sign with an enrolled key"
+         certificate there, or sign with an enrolled key{}",
+        signer(about)
     );
     Explanation {
         refused: true,
         text,
     }
+}
+
+/// Who signed the image, where that is known.
+fn signer(about: &Circumstances<'_>) -> String {
+    let signer = about.signer.filter(|_| about.signed != Some(false));
+    signer.map_or_else(String::new, |signer| format!(" (it is signed by {signer})"))
 }
 
 #[cfg(test)]
@@ -137,6 +146,7 @@ mod tests {
             status: &copy,
             capable: true,
             signed: None,
+            signer: None,
             unpacked: false,
             crash: false,
         };
@@ -179,6 +189,10 @@ mod tests {
             about.signed = Some(false)
         });
         assert!(unsigned.contains("not signed"));
+        let signed = says(Call::File, libc::ENOKEY, |_, about| {
+            about.signer = Some("CN=somebody");
+        });
+        assert!(signed.ends_with("enrolled key (it is signed by CN=somebody)"));
     }
 
     #[test]

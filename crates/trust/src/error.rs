@@ -35,6 +35,12 @@ impl Error {
         }
     }
 
+    /// A passphrase could not be had.
+    #[must_use]
+    pub fn passphrase(why: &str) -> Self {
+        Self::misuse("passphrase", why)
+    }
+
     pub(crate) fn new(class: Class, what: &'static str, why: impl Into<String>) -> Self {
         let why = why.into();
         Self::Input { class, what, why }

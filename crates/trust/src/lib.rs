@@ -44,5 +44,5 @@ pub use key::{Identity, Key};
 pub use policy::{Policy, Usage, Validity};
 pub use report::{CertificateReport, Reason, Report, SignatureReport, Source, Uncovered, Verdict};
 pub use sign::{Existing, SignOptions, sign};
-pub use store::{Skipped, Store};
+pub use store::{Skipped, Store, Variable, system_variables};
 pub use verify::{verify, verify_pe};

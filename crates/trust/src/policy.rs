@@ -1,5 +1,9 @@
 //! What beside keys decides whether a signature counts.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::error::{Error, Result};
+
 /// Rules that a signature and its chain have to keep. The default is what UEFI firmware and Linux do,
 /// but stricter about what keys are for.
 ///
@@ -33,4 +37,39 @@ pub enum Validity {
     /// Every certificate of the chain, the anchor too, has to be valid at this time: seconds since
     /// 1970-01-01 UTC.
     At(u64),
+}
+
+impl Validity {
+    /// From text: `now`, or a time as RFC 3339 writes it in UTC (`2026-01-31T12:00:00Z`).
+    ///
+    /// # Errors
+    /// `Misuse` for anything else.
+    pub fn parse(text: &str) -> Result<Self> {
+        if text == "now" {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            return Ok(Self::At(now.map_or(0, |since| since.as_secs())));
+        }
+        let time: der::DateTime = text.parse().map_err(|_| {
+            let why = format!("found {text:?}, needed now, or such as 2026-01-31T12:00:00Z");
+            Error::misuse("time", why)
+        })?;
+        Ok(Self::At(time.unix_duration().as_secs()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_times() {
+        let parse = |text| Validity::parse(text).ok();
+        // date -u -d 2026-01-31T12:00:00Z +%s
+        assert_eq!(
+            parse("2026-01-31T12:00:00Z"),
+            Some(Validity::At(1_769_860_800))
+        );
+        assert!(matches!(parse("now"), Some(Validity::At(seconds)) if seconds > 1_769_860_800));
+        assert_eq!(parse("yesterday"), None);
+    }
 }

@@ -284,6 +284,39 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// The reason in a few words that name nobody.
+    #[must_use]
+    pub const fn summary(&self) -> &'static str {
+        match self {
+            Self::NotSigned => "the image is not signed",
+            Self::NotCovered { .. } => "a signature does not cover all of the image",
+            Self::BadTable { .. } => "the certificate table is malformed",
+            Self::UnsupportedEntry { .. } => "the certificate table holds no PKCS #7 signature",
+            Self::Malformed { .. } => "the signature is malformed",
+            Self::UnsupportedAlgorithm { .. } => "the signature's algorithm is not taken",
+            Self::UnsupportedKey { .. } | Self::WeakKey { .. } => {
+                "the signer's kind of key is not taken"
+            }
+            Self::DigestDiffers => "the image is not what was signed",
+            Self::MessageDigestDiffers => "the signed attributes belong to another object",
+            Self::BadSignature { .. } => "a key did not make a signature that is said to be its",
+            Self::NoSignerCertificate => "the signer's certificate is nowhere",
+            Self::UnknownIssuer { .. } => "no trusted key signed the image",
+            Self::NotCa { .. } | Self::PathTooLong { .. } | Self::UnknownExtension { .. } => {
+                "a certificate was issued that should not have been"
+            }
+            Self::WrongUsage { .. } => "the signer's certificate is not for signing code",
+            Self::NotYetValid { .. } | Self::Expired { .. } => {
+                "a certificate is not valid at this time"
+            }
+            Self::Revoked { .. } => "a certificate is revoked",
+            Self::DigestRevoked { .. } => "the image is revoked",
+            Self::Bound { .. } => "checking the signature is more work than is allowed",
+        }
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -51,13 +51,25 @@ pub(crate) fn sign(image: &Path) -> Outcome<Vec<u8>> {
     Ok(std::fs::read(&signed)?)
 }
 
-fn run(command: &mut Command) -> Outcome<()> {
+/// Subject of the certificate that signed the image, by sbverify, which writes `/CN=name`.
+pub(crate) fn signer(image: &Path) -> Outcome<String> {
+    const SUBJECT: &str = "- subject: /";
+    let listed = run(Command::new("sbverify").arg("--list").arg(image))?;
+    let subject = listed
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(SUBJECT))
+        .filter(|subject| !subject.contains('/'));
+    let subject = subject.ok_or("sbverify lists no signer of one attribute")?;
+    Ok(subject.to_owned())
+}
+
+fn run(command: &mut Command) -> Outcome<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command
         .output()
         .map_err(|error| format!("{program}: {error} (Debian packages openssl, sbsigntool)"))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(format!("{program}: {}: {}", output.status, said.trim()).into())

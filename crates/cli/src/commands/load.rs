@@ -7,9 +7,10 @@ use clap::Args;
 
 use crate::failure::Result;
 use crate::json;
-use crate::load::{CallName, Places, Target, Trust, Wish};
+use crate::load::{CallName, Places, Target, Wish};
 use crate::offer::{Offer, ParserArgs};
 use crate::terminal::Terminal;
+use crate::trust::Trust;
 
 /// Load a kernel for the next `kpeel exec`, out of whatever image it is in
 ///
@@ -70,12 +71,17 @@ pub(crate) struct Load {
     #[arg(long, value_name = "FILE")]
     dtb: Option<PathBuf>,
 
-    /// Whose signatures count: none, system (the keys the running kernel trusts), or certificates
-    /// (may be repeated)
+    /// Whose signatures count: none, system (the firmware's keys and the machine owner's), or a file
+    /// with certificates in PEM or DER or with an EFI signature list (may be repeated)
     ///
-    /// Without this option it is system where Secure Boot or kernel lockdown is on, else none.
-    #[arg(long, value_name = "none|system|PEM")]
+    /// Without this option it is system where Secure Boot or kernel lockdown is on, else none. The
+    /// running kernel makes its own check when the kernel is loaded, by its own keys.
+    #[arg(long, value_name = "none|system|FILE")]
     trust: Vec<String>,
+
+    /// Revokes the certificates and digests in a file of such a kind (may be repeated)
+    #[arg(long, value_name = "FILE", requires = "trust")]
+    revoke: Vec<PathBuf>,
 
     /// Shows on standard error what the parsers do, and has the kernel log what it loads
     #[arg(long)]
@@ -157,6 +163,7 @@ impl Load {
             call: self.syscall.map(|name| name.0),
             dtb: self.dtb.clone(),
             trust: Trust::parse(&self.trust)?,
+            revoke: self.revoke.clone(),
             embedded: self.parsers.embedded(),
             parsers: offered(&self.parsers)?,
             debug: self.debug,

@@ -9,9 +9,11 @@ mod inspect;
 mod load;
 mod measure;
 mod parser;
+mod sign;
 mod status;
 mod unfold;
 mod unload;
+mod verify;
 
 use clap::Subcommand;
 
@@ -19,6 +21,8 @@ pub(crate) use self::exec::{Exec, systemd};
 pub(crate) use self::load::bundled;
 pub(crate) use self::parser::Checked;
 pub(crate) use self::unload::Unload;
+#[cfg(feature = "trust")]
+pub(crate) use self::verify::Verified;
 
 use crate::failure::Result;
 use crate::terminal::Terminal;
@@ -32,6 +36,8 @@ pub(crate) enum Command {
     Detach(detach::Detach),
     Measure(measure::Measure),
     Build(build::Build),
+    Sign(sign::Sign),
+    Verify(verify::Verify),
     Parser(parser::Parser),
     Load(load::Load),
     Exec(exec::Exec),
@@ -52,6 +58,8 @@ impl Command {
             Self::Detach(command) => command.run(terminal),
             Self::Measure(command) => command.run(terminal),
             Self::Build(command) => command.run(terminal),
+            Self::Sign(command) => command.run(terminal),
+            Self::Verify(command) => command.run(terminal),
             Self::Parser(command) => command.run(terminal),
             Self::Load(command) => command.run(terminal),
             Self::Exec(command) => command.run(),

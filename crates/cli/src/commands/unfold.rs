@@ -17,6 +17,7 @@ use crate::offer::{Offer, ParserArgs};
 use crate::report::{Blob, Warning};
 use crate::session::Session;
 use crate::terminal::Terminal;
+use crate::trust::{Signer, Trust, Verifier};
 
 /// Open an image until plain kernel, initrd and command line are left
 ///
@@ -57,6 +58,18 @@ pub(crate) struct Unfold {
     #[command(flatten)]
     parsers: ParserArgs,
 
+    /// Whose signatures count: none, system (the firmware's keys and the machine owner's), or a file
+    /// with certificates in PEM or DER or with an EFI signature list (may be repeated)
+    ///
+    /// Unless it is none, an image whose signature does not count is refused, and so is a caller's
+    /// initrd or command line beside the image's own.
+    #[arg(long, value_name = "none|system|FILE", default_value = "none")]
+    trust: Vec<String>,
+
+    /// Revokes the certificates and digests in a file of such a kind (may be repeated)
+    #[arg(long, value_name = "FILE")]
+    revoke: Vec<PathBuf>,
+
     /// Shows on standard error every stage, call and verdict as it happens
     #[arg(long)]
     trace: bool,
@@ -75,6 +88,8 @@ struct Report {
     cmdline: Option<File>,
     envelopes_opened: u32,
     profile: Option<u32>,
+    /// Whose signatures counted.
+    signers: Vec<Signer>,
     warnings: Vec<Warning>,
 }
 
@@ -103,7 +118,13 @@ impl Unfold {
         let cmdline = self.cmdline()?;
         let offers = self.parsers.offers()?;
         let parsers: Vec<_> = offers.iter().map(Offer::parser).collect();
+        let trust = Trust::parse(&self.trust)?.unwrap_or(Trust::None);
+        let keys = trust.keys(&self.revoke, Path::new("/"))?;
+        let verifier = keys.as_deref().map(Verifier::new).transpose()?;
         let mut session = Session::new(self.trace);
+        if let Some(verifier) = verifier.clone() {
+            session = session.judged(verifier);
+        }
         let image = session.read(&self.image, Kind::Image, terminal)?;
         let initrd = session.initrd(&self.initrd, terminal)?;
         let cmdline = cmdline
@@ -114,7 +135,7 @@ impl Unfold {
             initrd,
             cmdline,
             crash: self.crash,
-            enforced: false,
+            enforced: verifier.is_some(),
             embedded: self.parsers.embedded(),
             parsers: &parsers,
         };
@@ -122,6 +143,10 @@ impl Unfold {
             .progress()
             .begin(format!("opening {}", self.image.display()), None);
         let unfolded = pipeline::unfold(session.sandbox(), request);
+        let unfolded = unfolded.and_then(|unfolded| {
+            let verified = verifier.as_ref().map_or(Ok(()), Verifier::check_verified);
+            verified.map(|()| unfolded)
+        });
         let warnings = session.warnings();
         for warning in &warnings {
             terminal.note(&format!(
@@ -136,6 +161,10 @@ impl Unfold {
             Err(error) => {
                 if let Some(details) = session.details() {
                     terminal.note(&format!("kpeel: {path}: {details}"));
+                }
+                let refusal = verifier.as_ref().and_then(Verifier::refusal);
+                if let Some(reason) = refusal {
+                    terminal.note(&format!("kpeel: {path}: {reason}"));
                 }
                 return Err(Failure::envelope(path, error));
             }
@@ -158,6 +187,7 @@ impl Unfold {
             cmdline: files.add_or_remove("cmdline", unfolded.cmdline.as_ref(), cmdline)?,
             envelopes_opened: opened,
             profile,
+            signers: verifier.as_ref().map(Verifier::signers).unwrap_or_default(),
             warnings,
         };
         files.commit()?;

@@ -159,6 +159,7 @@ impl Prepared {
             status: &self.status,
             capable: capable(),
             signed: Some(self.opened.signed),
+            signer: self.opened.kernel_signer.as_deref(),
             unpacked: self.opened.envelopes != 0 || self.opened.unpacked,
             crash: self.wish.crash,
         };
@@ -201,6 +202,7 @@ pub(crate) fn unload_failure(error: &Error, status: &Status, crash: bool) -> Fai
             status,
             capable: capable(),
             signed: None,
+            signer: None,
             unpacked: false,
             crash,
         },

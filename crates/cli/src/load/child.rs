@@ -16,6 +16,7 @@ use super::look::{Look, Notes};
 use super::wire::{Answer, Done, Failed, Order, Results, Warning};
 use crate::failure::{Cause, Failure, Result};
 use crate::terminal;
+use crate::trust::{Verifier, signer_of};
 
 const EIO: i32 = 5;
 
@@ -41,10 +42,16 @@ pub(super) fn run_with(confined: impl FnOnce()) -> Result<()> {
     warm_up(sandbox.charge_to())?;
     kpeel_confine::confine().map_err(|error| bug(format!("cannot be confined: {error}")))?;
     confined();
-    let done = inputs.and_then(|inputs| unfold(&order, inputs, files, &mut sandbox));
+    let verifier = order.keys.as_deref().map(Verifier::new).transpose()?;
+    if let Some(verifier) = verifier.clone() {
+        sandbox = sandbox.on_verdict(move |envelope| verifier.verdict(envelope));
+    }
+    let verifier = verifier.as_ref();
+    let done = inputs.and_then(|inputs| unfold(&order, inputs, files, &mut sandbox, verifier));
+    let refusal = verifier.and_then(Verifier::refusal);
     let answer = Answer {
         warnings: sandbox.warnings().iter().map(Warning::new).collect(),
-        done: done.map_err(|error| Failed::new(&error, sandbox.details())),
+        done: done.map_err(|error| Failed::new(&error, sandbox.details()).because(refusal)),
     };
     let text = serde_json::to_vec(&answer).map_err(|error| bug(error.to_string()))?;
     let mut stdout = io::stdout().lock();
@@ -148,6 +155,7 @@ fn unfold(
     inputs: Inputs,
     files: Files,
     sandbox: &mut Sandbox<'_>,
+    verifier: Option<&Verifier>,
 ) -> kpeel_envelope::error::Result<Done> {
     let meter = Arc::clone(sandbox.charge_to());
     let parsers: Vec<_> = order
@@ -178,13 +186,18 @@ fn unfold(
             initrd,
             cmdline,
             crash: order.crash,
-            enforced: false,
+            enforced: verifier.is_some(),
             embedded: order.embedded,
             parsers: &parsers,
         },
     )?;
     let notes = look.notes()?;
-    write(unfolded, &notes, was_packed, files.results)
+    let mut done = write(unfolded, &notes, was_packed, files.results)?;
+    if let Some(verifier) = verifier {
+        verifier.check_verified()?;
+        done.signers = verifier.signers();
+    }
+    Ok(done)
 }
 
 /// A parser offered, with its carrier.
@@ -214,7 +227,10 @@ fn write(
     if unpacked || provenance.opened != 0 {
         sizes.kernel = save(results.kernel, kernel.as_ref())?;
     }
-    let signed = Pe::parse(kernel.as_ref()).is_ok_and(|pe| pe.certificate_table().is_some());
+    let pe = Pe::parse(kernel.as_ref()).ok();
+    let signed = pe.as_ref().filter(|pe| pe.certificate_table().is_some());
+    let kernel_signer = signed.and_then(signer_of);
+    let signed = signed.is_some();
     drop(kernel);
     if let (Some(initrd), Some(_)) = (&initrd, provenance.initrd.envelope) {
         sizes.initrd = save(results.initrd, initrd.as_ref())?;
@@ -232,6 +248,8 @@ fn write(
         profile: provenance.profile,
         pcrsig: notes.pcrsig,
         signed,
+        kernel_signer,
+        signers: Vec::new(),
     })
 }
 

@@ -1,12 +1,14 @@
 //! Which system call and which trust a load uses, and why.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use kpeel_envelope::error::{Class, Error, Refusal};
 use kpeel_kexec::{Call, Lockdown, Status};
 use kpeel_sandbox::Machine;
 
-use crate::failure::{Failure, Result};
+use crate::failure::{Cause, Failure, Result};
+use crate::trust::{KeyFile, Trust, Verifier};
 
 /// The system call of a load.
 #[derive(Clone, Copy, Debug)]
@@ -22,17 +24,6 @@ pub(crate) struct Has {
     pub(crate) segments: bool,
     /// Whether this machine's kernels can be placed by us at all.
     pub(crate) placeable: bool,
-}
-
-/// Whose signatures count.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Trust {
-    /// Nobody's: nothing is checked here.
-    None,
-    /// Those the running kernel trusts.
-    System,
-    /// Those of the certificates in these files.
-    Certificates(Vec<PathBuf>),
 }
 
 /// The trust of a load.
@@ -92,27 +83,6 @@ const NEITHER: &str = "the running kernel is built without kexec_file_load (CONF
 const NO_FILE_AND_NO_OTHER_WAY: &str = "the running kernel is built without kexec_file_load \
      (CONFIG_KEXEC_FILE), and kpeel places kernels for kexec_load on aarch64 only";
 
-impl Trust {
-    /// From the words of `--trust`.
-    ///
-    /// # Errors
-    /// `none` and `system` stand alone.
-    pub(crate) fn parse(words: &[String]) -> Result<Option<Self>> {
-        let keyword = |word: &String| word == "none" || word == "system";
-        match words {
-            [] => Ok(None),
-            [one] if one == "none" => Ok(Some(Self::None)),
-            [one] if one == "system" => Ok(Some(Self::System)),
-            words if words.iter().any(keyword) => Err(Failure::usage(
-                "--trust: found none or system beside others, needed it alone",
-            )),
-            files => Ok(Some(Self::Certificates(
-                files.iter().map(PathBuf::from).collect(),
-            ))),
-        }
-    }
-}
-
 impl Trusting {
     /// What the caller asked for, else what this system's state asks for.
     pub(crate) fn decide(asked: Option<Trust>, status: &Status) -> Self {
@@ -132,6 +102,41 @@ impl Trusting {
         }
     }
 
+    /// The keys whose signatures count; none where nobody asks.
+    ///
+    /// # Errors
+    /// When they cannot be had.
+    pub(crate) fn keys(&self, revoke: &[PathBuf], root: &Path) -> Result<Option<Vec<KeyFile>>> {
+        let keys = self.trust.keys(revoke, root);
+        let keys = keys.map_err(|failure| self.explain(failure))?;
+        // Told here, a broken file is blamed itself; the confined child reads them again.
+        if let Some(keys) = &keys {
+            Verifier::new(keys).map_err(|failure| self.explain(failure))?;
+        }
+        Ok(keys)
+    }
+
+    /// A failure of signatures, with the way out.
+    pub(crate) fn explain(&self, failure: Failure) -> Failure {
+        let signature = |error: &Error| error.class == Class::Refused(Refusal::Signature);
+        let by_policy = match &failure.cause {
+            Cause::Envelope(error) => signature(error),
+            _ => true,
+        };
+        if self.trust == Trust::None || !by_policy {
+            return failure;
+        }
+        let exit = failure.exit();
+        let (name, why) = (self.name(), self.why);
+        Failure::told(
+            exit,
+            format!(
+                "{failure}; --trust {name} ({why}) asks for signatures: --trust none leaves the \
+                 check to the running kernel"
+            ),
+        )
+    }
+
     /// How it is written on a command line.
     pub(crate) fn name(&self) -> String {
         match &self.trust {
@@ -145,21 +150,6 @@ impl Trusting {
                 files.join(" ")
             }
         }
-    }
-
-    /// Refuses what cannot be checked.
-    ///
-    /// # Errors
-    /// Every trust but none.
-    pub(crate) fn check(&self) -> Result<()> {
-        if self.trust == Trust::None {
-            return Ok(());
-        }
-        let (name, why) = (self.name(), self.why);
-        Err(Failure::refused(format!(
-            "--trust {name} ({why}): this kpeel cannot check signatures: --trust none leaves the \
-             check to the running kernel"
-        )))
     }
 }
 
@@ -266,7 +256,6 @@ mod tests {
     fn secure_boot_and_lockdown_ask_for_signatures() {
         let open = Status::default();
         assert_eq!(decided(None, open).trust, Trust::None);
-        decided(None, open).check().unwrap();
         let secure = Status {
             secure_boot: Some(true),
             ..open
@@ -276,11 +265,13 @@ mod tests {
             ..open
         };
         for status in [secure, locked] {
-            assert_eq!(decided(None, status).trust, Trust::System);
-            let refused = decided(None, status).check().unwrap_err();
+            let trusting = decided(None, status);
+            assert_eq!(trusting.trust, Trust::System);
+            let refused = trusting.explain(Failure::refused("no key signed it"));
             assert_eq!(refused.exit(), Exit::Refused);
             assert!(refused.to_string().contains(" is on"), "{refused}");
-            decided(Some(Trust::None), status).check().unwrap();
+            let keys = decided(Some(Trust::None), status).keys(&[], Path::new("/"));
+            assert!(keys.unwrap().is_none());
         }
     }
 
@@ -296,7 +287,7 @@ mod tests {
         let files = Trust::Certificates(vec!["a.pem".into(), "b.pem".into()]);
         assert_eq!(parse(&["a.pem", "b.pem"]).unwrap(), Some(files.clone()));
         assert_eq!(parse(&["none", "a.pem"]).unwrap_err().exit(), Exit::Usage);
-        let refused = decided(Some(files), Status::default()).check().unwrap_err();
-        assert!(refused.to_string().starts_with("--trust a.pem b.pem"));
+        let named = decided(Some(files), Status::default()).name();
+        assert_eq!(named, "a.pem b.pem");
     }
 }

@@ -15,6 +15,7 @@ use super::results::{Opened, take};
 use super::wire::{Answer, Order, Parser, Results, Warning, shown};
 use crate::failure::{Cause, Failure, Result};
 use crate::terminal;
+use crate::trust::KeyFile;
 
 /// The hidden command that the child runs.
 pub(crate) const CHILD: &str = "open-confined";
@@ -36,6 +37,8 @@ pub(crate) struct Task<'t> {
     /// Name, and carrier of those that do not come with kpeel.
     pub(crate) parsers: Vec<(String, Option<Vec<u8>>)>,
     pub(crate) trace: bool,
+    /// Whose signatures count; none where nobody asks.
+    pub(crate) keys: Option<Vec<KeyFile>>,
 }
 
 /// Opens the image. Warnings are handed over even when it fails.
@@ -149,6 +152,7 @@ impl Shared {
             embedded: task.embedded,
             parsers: parsers.collect(),
             trace: task.trace,
+            keys: task.keys.clone(),
         }
     }
 }
@@ -239,6 +243,7 @@ mod tests {
             embedded: true,
             parsers: Vec::new(),
             trace: false,
+            keys: None,
         };
         open_by(command, &task).1
     }
@@ -327,7 +332,7 @@ mod tests {
             let answer = format!(
                 r#"{{"warnings":[],"done":{{"Ok":{{"sizes":{{{results}}},"unpacked":false,"opened":1,
                 "initrd_envelope":null,"cmdline_envelope":null,"cmdline":{line:?},"profile":null,
-                "pcrsig":false,"signed":false}}}}}}"#
+                "pcrsig":false,"signed":false,"kernel_signer":null,"signers":[]}}}}}}"#
             );
             refused(shell(&format!("echo '{answer}'")), Exit::Bug, message);
         }

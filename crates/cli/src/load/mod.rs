@@ -25,7 +25,7 @@ use kpeel_sandbox::Machine;
 
 pub(crate) use self::call::{capable, unload, unload_failure};
 pub(crate) use self::child::run as open_confined;
-pub(crate) use self::choose::{CallName, Choice, Has, Trust, Trusting};
+pub(crate) use self::choose::{CallName, Choice, Has, Trusting};
 pub(crate) use self::isolate::CHILD;
 
 use self::input::Input;
@@ -34,6 +34,7 @@ use self::results::Opened;
 use self::wire::Warning;
 use crate::failure::{Failure, Result};
 use crate::terminal::Terminal;
+use crate::trust::{KeyFile, Trust};
 
 /// Largest device tree (`Documentation/arch/arm64/booting.rst`, section 2).
 const DTB_MAX: u64 = 2 << 20;
@@ -60,6 +61,8 @@ pub(crate) struct Wish {
     pub(crate) call: Option<Call>,
     pub(crate) dtb: Option<PathBuf>,
     pub(crate) trust: Option<Trust>,
+    /// Files that revoke what they list.
+    pub(crate) revoke: Vec<PathBuf>,
     pub(crate) embedded: bool,
     /// Parsers offered: name, and carrier of those that do not come with kpeel.
     pub(crate) parsers: Vec<(String, Option<Vec<u8>>)>,
@@ -140,7 +143,7 @@ impl Wish {
         let status =
             Status::read(&self.root).map_err(|error| Failure::system(error.to_string()))?;
         let trusting = Trusting::decide(self.trust.take(), &status);
-        trusting.check()?;
+        let keys = trusting.keys(&self.revoke, &self.root)?;
         let (path, entry, options) = self.target()?;
         let choice = Has::running().choose(self.call, self.dtb.is_some());
         let parts = self.cmdline(options)?;
@@ -148,7 +151,8 @@ impl Wish {
         terminal
             .progress()
             .begin(format!("opening {}", path.display()), None);
-        let (warnings, opened) = self.open(&files, &parts)?;
+        let (warnings, opened) = self.open(&files, &parts, keys)?;
+        let opened = opened.map_err(|failure| trusting.explain(failure));
         let opened = opened.inspect_err(|_| {
             for warning in &warnings {
                 terminal.note(&format!("kpeel: {}: {}", path.display(), warning.line()));
@@ -190,7 +194,12 @@ impl Wish {
         })
     }
 
-    fn open(&self, files: &Files, parts: &[Part]) -> Result<(Vec<Warning>, Result<Opened>)> {
+    fn open(
+        &self,
+        files: &Files,
+        parts: &[Part],
+        keys: Option<Vec<KeyFile>>,
+    ) -> Result<(Vec<Warning>, Result<Opened>)> {
         let line = self.line(parts)?;
         Ok(isolate::open(&Task {
             image: &files.image,
@@ -200,6 +209,7 @@ impl Wish {
             embedded: self.embedded,
             parsers: self.parsers.clone(),
             trace: self.debug,
+            keys,
         }))
     }
 

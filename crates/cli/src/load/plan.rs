@@ -13,6 +13,7 @@ use super::input::Input;
 use super::results::Memory;
 use crate::failure::{Failure, Result};
 use crate::text::{escape, hex, size};
+use crate::trust::Signer;
 
 /// The document.
 #[derive(Debug, Serialize)]
@@ -23,6 +24,8 @@ pub(crate) struct Report {
     crash: bool,
     profile: Option<u32>,
     trust: Named,
+    /// Whose signatures counted.
+    signers: Vec<Signer>,
     /// None if no call can load it; `refusal` says why.
     call: Option<Named>,
     refusal: Option<String>,
@@ -126,6 +129,7 @@ impl Prepared {
                 name: self.trusting.name(),
                 why: self.trusting.why.to_owned(),
             },
+            signers: self.opened.signers.clone(),
             call: call.ok(),
             refusal: refusal.map(ToString::to_string),
             kernel: self.kernel_report()?,
@@ -266,6 +270,17 @@ impl Report {
             line("refusal", refusal.clone());
         }
         line("trust", format!("{}: {}", self.trust.name, self.trust.why));
+        for signer in &self.signers {
+            let Signer {
+                envelope,
+                subject,
+                by,
+            } = signer;
+            line(
+                "",
+                format!("envelope {envelope} signed by {subject}, trusted by {by}"),
+            );
+        }
         if let Some(profile) = self.profile {
             line("profile", profile.to_string());
         }

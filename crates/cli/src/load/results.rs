@@ -9,8 +9,9 @@ use kpeel_sandbox::Machine;
 
 use super::input::{Input, seal};
 use super::isolate::{Task, bug};
-use super::wire::{Done, Results};
+use super::wire::{Done, Results, shown};
 use crate::failure::{Failure, Result};
+use crate::trust::Signer;
 
 /// Bytes of a kernel that tell what it is.
 const HEADER: u64 = 64 << 10;
@@ -40,6 +41,10 @@ pub(crate) struct Opened {
     pub(crate) pcrsig: bool,
     /// Whether the kernel has a certificate table.
     pub(crate) signed: bool,
+    /// Who signed the kernel by itself, trusted or not.
+    pub(crate) kernel_signer: Option<String>,
+    /// Whose signatures counted.
+    pub(crate) signers: Vec<Signer>,
     /// Machine the kernel is for.
     pub(crate) machine: Machine,
 }
@@ -81,8 +86,18 @@ pub(super) fn take(task: &Task<'_>, results: Results<File>, done: Done) -> Resul
         profile: done.profile,
         pcrsig: done.pcrsig,
         signed: done.signed,
+        kernel_signer: done.kernel_signer.as_deref().map(shown),
+        signers: done.signers.iter().map(shown_signer).collect(),
         machine,
     })
+}
+
+fn shown_signer(signer: &Signer) -> Signer {
+    Signer {
+        envelope: signer.envelope,
+        subject: shown(&signer.subject),
+        by: shown(&signer.by),
+    }
 }
 
 /// A result, sealed; `None` if the child made none.
@@ -200,6 +215,7 @@ mod tests {
             embedded: true,
             parsers: Vec::new(),
             trace: false,
+            keys: None,
         };
         let limits = Limits::default();
         let check = |task: &Task<'_>, line: &[u8]| cmdline(task, line.to_vec(), &limits);

@@ -7,6 +7,7 @@ use kpeel_envelope::error::{Class, Detail, Error, Field, Name, Needed, Refusal};
 use serde::{Deserialize, Serialize};
 
 use crate::text;
+use crate::trust::{KeyFile, Signer};
 
 /// Longest text taken from an answer, in characters.
 const TEXT_MAX: usize = 256;
@@ -27,6 +28,8 @@ pub(super) struct Order {
     pub(super) parsers: Vec<Parser>,
     /// Whether to say on standard error what happens.
     pub(super) trace: bool,
+    /// Whose signatures count; none where nobody asks.
+    pub(super) keys: Option<Vec<KeyFile>>,
 }
 
 /// One thing for each result that is too large for an answer.
@@ -71,6 +74,10 @@ pub(super) struct Done {
     pub(super) pcrsig: bool,
     /// Whether the kernel has a certificate table.
     pub(super) signed: bool,
+    /// Who signed it, trusted or not.
+    pub(super) kernel_signer: Option<String>,
+    /// Whose signatures counted.
+    pub(super) signers: Vec<Signer>,
 }
 
 /// A parser's warning.
@@ -148,6 +155,17 @@ impl Failed {
                 Detail::Reason(reason) => WireDetail::Reason(reason.to_owned()),
             },
             more: more.map(str::to_owned),
+        }
+    }
+
+    /// The same, told by a sentence instead.
+    pub(super) fn because(self, reason: Option<String>) -> Self {
+        match reason {
+            Some(reason) => Self {
+                detail: WireDetail::Reason(reason),
+                ..self
+            },
+            None => self,
         }
     }
 

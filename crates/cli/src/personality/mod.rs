@@ -15,8 +15,9 @@ use self::flags::{FLAGS, Given, Meaning};
 use crate::commands::{Exec, Unload, bundled};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
-use crate::load::{Target, Trust, Wish};
+use crate::load::{Target, Wish};
 use crate::terminal::Terminal;
+use crate::trust::Trust;
 
 /// The name it is called by.
 pub(crate) const NAME: &str = "kexec";
@@ -235,6 +236,7 @@ impl<'a> Asked<'a> {
             call: self.call,
             dtb: self.dtb.map(Into::into),
             trust: Some(Trust::None),
+            revoke: Vec::new(),
             embedded: true,
             parsers: bundled(),
             debug: self.debug,

@@ -15,4 +15,6 @@ mod support;
 #[cfg(target_arch = "x86_64")]
 mod system;
 mod third_party;
+#[cfg(feature = "trust")]
+mod trust;
 mod unfold;

@@ -21,7 +21,7 @@ use crate::report::Source;
 const GUID_SIZE: usize = 16;
 const LIST_HEADER_SIZE: usize = 28;
 /// Bytes of variable attributes that efivarfs puts before the data (Documentation, efivarfs).
-const ATTRIBUTES_SIZE: usize = 4;
+pub(super) const ATTRIBUTES_SIZE: usize = 4;
 /// `EFI_TIME` before the certificate of an authenticated variable.
 const TIME_SIZE: usize = 16;
 const WIN_CERT_TYPE_EFI_GUID: u16 = 0x0ef1;

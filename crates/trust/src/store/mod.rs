@@ -3,6 +3,8 @@
 mod list;
 mod system;
 
+pub use system::{Variable, system_variables};
+
 use crate::certificate::Certificate;
 use crate::error::{Error, Result};
 use crate::hash::Hash;

@@ -38,42 +38,71 @@ const VARIABLES: [(&str, &str, Role); 4] = [
     ),
 ];
 
+/// A variable of the firmware or of shim that holds signature lists.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it revokes what it lists.
+    pub revoked: bool,
+    /// The signature lists, for [`Store::trust`] or [`Store::revoke`].
+    pub bytes: Vec<u8>,
+}
+
+/// The variables of the system below `root`: the firmware's `db` and `dbx`, shim's `MokListRT` (the
+/// owner's keys and the distributor's) and `MokListXRT`; empty ones are left out. These are what
+/// Linux takes into its platform and machine keyrings; keys built into the kernel cannot be read
+/// from outside it.
+///
+/// # Errors
+/// `System` when there are no such variables or they cannot be read, `Malformed` for one that is no
+/// signature list.
+pub fn system_variables(root: &Path) -> Result<Vec<Variable>> {
+    let directory = root.join(EFIVARS);
+    let mut variables = Vec::new();
+    let mut found = false;
+    for (name, file, role) in VARIABLES {
+        let Some(bytes) = read(&directory.join(file))? else {
+            continue;
+        };
+        found = true;
+        if let Some(list) = list::find(&bytes) {
+            variables.push(Variable {
+                name,
+                revoked: role == Role::Revoked,
+                bytes: list.to_vec(),
+            });
+        } else if bytes.len() > list::ATTRIBUTES_SIZE {
+            let why = format!("{name} is no signature list");
+            return Err(Error::malformed("EFI variable", why));
+        }
+    }
+    if found {
+        return Ok(variables);
+    }
+    let why = format!(
+        "found none of db, dbx, MokListRT, MokListXRT in {}",
+        directory.display()
+    );
+    Err(Error::new(Class::System(ENOENT), "EFI variables", why))
+}
+
 impl Store {
-    /// The keys of the system below `root`: the firmware's `db` and `dbx`, shim's `MokListRT` (the
-    /// owner's keys and the distributor's) and `MokListXRT`. These are what Linux takes into its
-    /// platform and machine keyrings; keys built into the kernel cannot be read from outside it.
+    /// The keys of the system below `root`; see [`system_variables`].
     ///
     /// # Errors
-    /// `System` when there are no such variables or they cannot be read, `Malformed` for lists that
-    /// cannot.
+    /// As [`system_variables`].
     pub fn system(root: &Path) -> Result<Self> {
-        let directory = root.join(EFIVARS);
         let mut store = Self::new();
-        let mut found = false;
-        for (name, file, role) in VARIABLES {
-            let path = directory.join(file);
-            let Some(bytes) = read(&path)? else {
-                continue;
+        for variable in system_variables(root)? {
+            let role = if variable.revoked {
+                Role::Revoked
+            } else {
+                Role::Trusted
             };
-            found = true;
-            // Attributes alone are an empty list.
-            if let Some(list) = list::find(&bytes) {
-                store.add_list(list, name, role)?;
-            } else if bytes.len() > 4 {
-                return Err(Error::malformed(
-                    "EFI variable",
-                    format!("{name} is no signature list"),
-                ));
-            }
+            store.add_list(&variable.bytes, variable.name, role)?;
         }
-        if found {
-            return Ok(store);
-        }
-        let why = format!(
-            "found none of db, dbx, MokListRT, MokListXRT in {}",
-            directory.display()
-        );
-        Err(Error::new(Class::System(ENOENT), "EFI variables", why))
+        Ok(store)
     }
 }
 

@@ -119,6 +119,8 @@ pub(super) fn secure_boot(shop: &Shop, row: &Row) -> Outcome<Guest> {
     let signed = secure_boot::sign(&kernel.path)?;
     let line = row.line();
     let initrd = second(shop, row, &kernel, Some(&line), &[])?;
+    let stranger = shop.kernel(row.arch, Which::Older)?;
+    let signer = secure_boot::signer(&stranger.path)?;
     let load = |image: &str| {
         format!("{KPEEL} load --trust none --initrd /initrd --command-line \"{line}\" {image}")
     };
@@ -127,7 +129,7 @@ pub(super) fn secure_boot(shop: &Shop, row: &Row) -> Outcome<Guest> {
         .file("unsigned", &kernel.bytes()?)
         .file("signed", &signed)
         .file("initrd", &initrd)
-        .file("stranger", &shop.kernel(row.arch, Which::Older)?.bytes()?)
+        .file("stranger", &stranger.bytes()?)
         .step("text /sys/kernel/security/lockdown none [integrity] confidentiality")
         .refused(
             POLICY,
@@ -139,11 +141,13 @@ pub(super) fn secure_boot(shop: &Shop, row: &Row) -> Outcome<Guest> {
         // Debian's key is not among the firmware's.
         .refused(
             POLICY,
-            "kpeel: /stranger: kexec_file_load failed: Required key not available (os error 126): \
-             no key the running kernel trusts signed the kernel image. It asks the keyrings \
-             .builtin_trusted_keys, .secondary_trusted_keys and then .platform (Secure Boot's db; \
-             with shim also the machine owner's keys): enrol the signer's certificate there, or \
-             sign with an enrolled key",
+            &format!(
+                "kpeel: /stranger: kexec_file_load failed: Required key not available (os error \
+                 126): no key the running kernel trusts signed the kernel image. It asks the \
+                 keyrings .builtin_trusted_keys, .secondary_trusted_keys and then .platform (Secure \
+                 Boot's db; with shim also the machine owner's keys): enrol the signer's \
+                 certificate there, or sign with an enrolled key (it is signed by {signer})"
+            ),
             &load("/stranger"),
         )
         .step("text /sys/kernel/kexec_loaded 0")

@@ -1,0 +1,151 @@
+//! `kpeel sign`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::failure::Result;
+use crate::terminal::Terminal;
+
+/// Sign a PE image
+///
+/// The signature (Authenticode) covers every byte of the image; an image laid out so that one could
+/// not be covered is refused. An image that is signed already needs --append or --replace. Several
+/// keys, each with its certificate, make several signatures; firmware looks at each in turn.
+///
+/// UEFI firmware takes RSA keys of 2048 bits and more with SHA-256; some takes nothing else. Linux
+/// takes ECDSA too.
+#[derive(Args, Debug)]
+pub(crate) struct Sign {
+    /// The image; - is standard input
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: PathBuf,
+
+    /// The private key: PKCS #8 (also encrypted), PKCS #1 or SEC 1, in PEM or DER; or the pkcs11:
+    /// address of one in a token (may be repeated)
+    #[arg(long, value_name = "FILE|pkcs11:...", required = true)]
+    pub(crate) key: Vec<PathBuf>,
+
+    /// The key's certificate, in PEM or DER; issuers that follow it in the file go along (once for
+    /// each --key, in the same order)
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(crate) cert: Vec<PathBuf>,
+
+    /// The hash function; without it the one that goes with the key (SHA-256 for RSA)
+    #[arg(long, value_name = "HASH")]
+    pub(crate) digest: Option<Digest>,
+
+    /// Keeps the signatures that the image has
+    #[arg(long, conflicts_with = "replace")]
+    pub(crate) append: bool,
+
+    /// Drops the signatures that the image has
+    #[arg(long)]
+    pub(crate) replace: bool,
+
+    /// Reads the passphrase of encrypted keys, or a token's PIN, from the first line of FILE instead
+    /// of asking for it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+
+    /// Where the signed image goes; it appears complete or not at all
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: PathBuf,
+}
+
+/// A hash function.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[allow(clippy::enum_variant_names, reason = "they are called so")]
+pub(crate) enum Digest {
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+#[cfg(not(feature = "trust"))]
+impl Sign {
+    pub(crate) fn run(&self, _: &mut Terminal) -> Result<()> {
+        Err(crate::trust::Verifier::new(&[]).err().unwrap_or_else(|| {
+            crate::failure::Failure::refused("this kpeel is built without signatures")
+        }))
+    }
+}
+
+#[cfg(feature = "trust")]
+mod present {
+    use std::path::Path;
+
+    use kpeel_trust::{Certificate, Existing, Hash, Identity, Key, SignOptions};
+    use zeroize::Zeroizing;
+
+    use super::{Digest, Result, Sign, Terminal};
+    use crate::atomic;
+    use crate::failure::Failure;
+    use crate::input;
+    use crate::trust::{self, trust_failure};
+
+    impl Sign {
+        pub(crate) fn run(&self, terminal: &mut Terminal) -> Result<()> {
+            if self.key.len() != self.cert.len() {
+                let (keys, certificates) = (self.key.len(), self.cert.len());
+                return Err(Failure::usage(format!(
+                    "--cert: found {certificates}, needed one for each --key, of which there are {keys}"
+                )));
+            }
+            let image = input::image(&self.image, terminal)?;
+            // Nothing may be drawn over the prompt.
+            terminal.progress().finish();
+            let pairs = self.key.iter().zip(&self.cert);
+            let identities = pairs
+                .map(|(key, cert)| self.identity(key, cert))
+                .collect::<Result<Vec<_>>>()?;
+            let options = SignOptions {
+                hash: self.digest.map(Hash::from),
+                existing: self.existing(),
+            };
+            let signed = kpeel_trust::sign(image.as_ref(), &identities, &options)
+                .map_err(|error| trust_failure(&error).of(&self.image))?;
+            atomic::write(&self.output, &signed)
+        }
+
+        fn existing(&self) -> Existing {
+            match (self.append, self.replace) {
+                (true, _) => Existing::Append,
+                (_, true) => Existing::Replace,
+                _ => Existing::Refuse,
+            }
+        }
+
+        fn identity(&self, key: &Path, cert: &Path) -> Result<Identity> {
+            let certificates = Certificate::all_from_file(&trust::read(cert)?)
+                .map_err(|error| trust_failure(&error).of(cert))?;
+            let bytes = Zeroizing::new(trust::read(key)?);
+            let key_of = Key::read(&bytes, &mut || self.passphrase(key));
+            let private = key_of.map_err(|error| trust_failure(&error).of(key))?;
+            Identity::new(private, certificates).map_err(|error| trust_failure(&error).of(cert))
+        }
+
+        /// From the file, else from the terminal.
+        fn passphrase(&self, key: &Path) -> kpeel_trust::Result<Zeroizing<String>> {
+            let failed = |error: std::io::Error| kpeel_trust::Error::passphrase(&error.to_string());
+            if let Some(path) = &self.passphrase_file {
+                let text = Zeroizing::new(std::fs::read_to_string(path).map_err(failed)?);
+                let line = text.lines().next().unwrap_or_default();
+                return Ok(Zeroizing::new(line.to_owned()));
+            }
+            let prompt = format!("Passphrase of {}: ", key.display());
+            let typed = rpassword::prompt_password(crate::text::printable(&prompt));
+            typed.map(Zeroizing::new).map_err(failed)
+        }
+    }
+
+    impl From<Digest> for Hash {
+        fn from(digest: Digest) -> Self {
+            match digest {
+                Digest::Sha256 => Self::Sha256,
+                Digest::Sha384 => Self::Sha384,
+                Digest::Sha512 => Self::Sha512,
+            }
+        }
+    }
+}

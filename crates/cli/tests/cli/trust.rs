@@ -1,0 +1,264 @@
+//! `sign`, `verify`, and `--trust` where images are opened.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::support::{Bench, assert_same, document, fails, kernel, kpeel, succeeds};
+
+/// A bench with keys: a self-signed certificate each.
+struct Keys {
+    bench: Bench,
+}
+
+impl Keys {
+    fn new(names: &[&str]) -> Self {
+        let bench = Bench::new();
+        for name in names {
+            let (key, cert) = (format!("{name}.key"), format!("{name}.pem"));
+            openssl(
+                &bench,
+                &[
+                    "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
+                ],
+            )
+            .args(&[
+                "-subj",
+                &format!("/CN={name}"),
+                "-keyout",
+                &key,
+                "-out",
+                &cert,
+            ])
+            .run();
+        }
+        Self { bench }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.bench.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// `kpeel sign IMAGE`, by the key of this name.
+    fn sign(&self, image: &str, by: &str, out: &str) -> Command {
+        let mut command = kpeel(["sign", &self.path(image), "--output", &self.path(out)]);
+        command.args(["--key", &self.path(&format!("{by}.key"))]);
+        command.args(["--cert", &self.path(&format!("{by}.pem"))]);
+        command
+    }
+
+    /// `kpeel verify IMAGE` under the certificate of this name.
+    fn verify(&self, image: &str, ca: &str) -> Command {
+        let ca = self.path(&format!("{ca}.pem"));
+        kpeel(["verify", &self.path(image), "--trust", &ca])
+    }
+
+    /// A UKI whose kernel is this.
+    fn uki(&self, name: &str, kernel: &[u8]) -> PathBuf {
+        self.bench.uki(name, &[(".linux", kernel)])
+    }
+}
+
+struct Openssl(Command);
+
+fn openssl(bench: &Bench, arguments: &[&str]) -> Openssl {
+    let mut command = Command::new("openssl");
+    command.current_dir(bench.scratch.path()).args(arguments);
+    Openssl(command)
+}
+
+impl Openssl {
+    fn args(mut self, arguments: &[&str]) -> Self {
+        self.0.args(arguments);
+        self
+    }
+
+    fn run(mut self) {
+        let output = self.0.output().unwrap();
+        assert!(output.status.success(), "{:?}: {output:?}", self.0);
+    }
+}
+
+#[test]
+fn what_was_signed_verifies_and_nothing_else_does() {
+    let keys = Keys::new(&["mine", "other"]);
+    keys.uki("plain.efi", &kernel());
+    succeeds(&mut keys.sign("plain.efi", "mine", "signed.efi"));
+    let shown = succeeds(&mut keys.verify("signed.efi", "mine"));
+    assert!(shown.contains("signed.efi: trusted"), "{shown}");
+    assert!(shown.contains("signed by CN=mine (RSA 2048"), "{shown}");
+    assert!(shown.contains("envelope 1 (uki)"), "{shown}");
+    let said = fails(&mut keys.verify("signed.efi", "other"), 4);
+    assert!(said.contains("CN=mine is not trusted"), "{said}");
+    let said = fails(&mut keys.verify("plain.efi", "mine"), 4);
+    assert!(said.contains("the image is not signed"), "{said}");
+    let mut tampered = keys.bench.read("signed.efi");
+    let last = tampered.len() - 5000;
+    tampered[last] ^= 1;
+    keys.bench.write("tampered.efi", &tampered);
+    let said = fails(&mut keys.verify("tampered.efi", "mine"), 4);
+    assert!(said.contains("is not what was signed"), "{said}");
+}
+
+#[test]
+fn a_signed_image_is_signed_again_on_request_only() {
+    let keys = Keys::new(&["mine", "other"]);
+    keys.uki("plain.efi", &kernel());
+    succeeds(&mut keys.sign("plain.efi", "mine", "one.efi"));
+    let said = fails(&mut keys.sign("one.efi", "other", "two.efi"), 4);
+    assert!(said.contains("--append keeps its signatures"), "{said}");
+    assert!(!keys.bench.path("two.efi").exists());
+    succeeds(keys.sign("one.efi", "other", "two.efi").arg("--append"));
+    for ca in ["mine", "other"] {
+        succeeds(&mut keys.verify("two.efi", ca));
+    }
+    succeeds(keys.sign("two.efi", "mine", "again.efi").arg("--replace"));
+    assert_same(&keys.bench.read("again.efi"), &keys.bench.read("one.efi"));
+    // Both at once come to the same as one after the other.
+    let mut both = keys.sign("plain.efi", "mine", "both.efi");
+    both.args([
+        "--key",
+        &keys.path("other.key"),
+        "--cert",
+        &keys.path("other.pem"),
+    ]);
+    succeeds(&mut both);
+    assert_same(&keys.bench.read("both.efi"), &keys.bench.read("two.efi"));
+}
+
+#[test]
+fn encrypted_keys_open_with_their_passphrase_only() {
+    let keys = Keys::new(&["mine"]);
+    keys.uki("plain.efi", &kernel());
+    let pass = ["-passout", "pass:open sesame"];
+    openssl(
+        &keys.bench,
+        &["pkcs8", "-topk8", "-in", "mine.key", "-out", "locked.key"],
+    )
+    .args(&pass)
+    .run();
+    fs::copy(keys.bench.path("mine.pem"), keys.bench.path("locked.pem")).unwrap();
+    keys.bench.write("right", b"open sesame\n");
+    keys.bench.write("wrong", b"open barley\n");
+    let with = |file: &str| {
+        let mut command = keys.sign("plain.efi", "locked", "signed.efi");
+        command.args(["--passphrase-file", &keys.path(file)]);
+        command
+    };
+    let said = fails(&mut with("wrong"), 2);
+    assert!(said.contains("wrong passphrase"), "{said}");
+    succeeds(&mut with("right"));
+    succeeds(&mut keys.verify("signed.efi", "mine"));
+}
+
+#[test]
+fn a_certificate_of_another_key_is_refused() {
+    let keys = Keys::new(&["mine", "other"]);
+    keys.uki("plain.efi", &kernel());
+    let mut command = kpeel(["sign", &keys.path("plain.efi"), "-o", &keys.path("out.efi")]);
+    command.args([
+        "--key",
+        &keys.path("mine.key"),
+        "--cert",
+        &keys.path("other.pem"),
+    ]);
+    let said = fails(&mut command, 2);
+    assert!(said.contains("found no certificate of the key"), "{said}");
+}
+
+#[test]
+fn the_document_tells_every_layer_and_what_covers_it() {
+    let keys = Keys::new(&["outer", "inner"]);
+    // A PE image as the innermost layer: a stub is one.
+    let stub = kpeel_images::fetch(kpeel_images::Item::LinuxAmd64).unwrap();
+    keys.uki("plain.efi", &fs::read(stub).unwrap());
+    succeeds(&mut keys.sign("plain.efi", "outer", "signed.efi"));
+    let text = succeeds(keys.verify("signed.efi", "outer").arg("--json"));
+    let document = document(&text);
+    assert_eq!(document["trusted"], true);
+    let layers = document["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 2);
+    assert_eq!(layers[0]["verdict"]["verdict"], "signed");
+    assert_eq!(
+        layers[0]["signatures"][0]["chain"][0]["subject"],
+        "CN=outer"
+    );
+    assert_eq!(layers[0]["covered_by"], serde_json::Value::Null);
+    assert_eq!(layers[1]["covered_by"], 1);
+    // Debian's own signature, which this certificate does not answer for.
+    assert_eq!(layers[1]["verdict"]["reason"]["reason"], "unknown-issuer");
+}
+
+#[test]
+fn unfold_opens_what_is_trusted_and_nothing_else() {
+    let keys = Keys::new(&["mine", "other"]);
+    keys.uki("plain.efi", &kernel());
+    succeeds(&mut keys.sign("plain.efi", "mine", "signed.efi"));
+    let out = keys.path("out");
+    let unfold = |image: &str, trust: &str| {
+        let trust = keys.path(trust);
+        kpeel(["unfold", &keys.path(image), "-o", &out, "--trust", &trust])
+    };
+    for (image, trust, why) in [
+        ("plain.efi", "mine.pem", "not signed"),
+        ("signed.efi", "other.pem", "no trusted key signed"),
+    ] {
+        let said = fails(&mut unfold(image, trust), 4);
+        assert!(said.contains(why), "{said}");
+        assert!(!keys.bench.path("out").exists());
+    }
+    let text = succeeds(unfold("signed.efi", "mine.pem").arg("--json"));
+    assert_eq!(document(&text)["signers"][0]["subject"], "CN=mine");
+    assert_same(&keys.bench.read("out/kernel"), &kernel());
+    // A signature is one for the whole: nobody adds to it.
+    keys.bench
+        .uki("full.efi", &[(".linux", &kernel()), (".cmdline", b"quiet")]);
+    succeeds(&mut keys.sign("full.efi", "mine", "full-signed.efi"));
+    let said = fails(
+        unfold("full-signed.efi", "mine.pem").args(["--cmdline", "init=/bin/sh"]),
+        4,
+    );
+    assert!(said.contains("kexec:cmdline"), "{said}");
+    // A plain kernel that is no PE image cannot be signed.
+    keys.bench.write("bare", &kernel());
+    let said = fails(&mut unfold("bare", "mine.pem"), 4);
+    assert!(said.contains("can bear none"), "{said}");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn load_s_confined_child_checks_signatures_too() {
+    let keys = Keys::new(&["mine", "other"]);
+    keys.uki("plain.efi", &kernel());
+    succeeds(&mut keys.sign("plain.efi", "mine", "signed.efi"));
+    let load = |image: &str, trust: &str| {
+        let trust = keys.path(trust);
+        kpeel(["load", "--dry-run", &keys.path(image), "--trust", &trust])
+    };
+    let shown = succeeds(&mut load("signed.efi", "mine.pem"));
+    assert!(
+        shown.contains("envelope 1 signed by CN=mine, trusted by CN=mine"),
+        "{shown}"
+    );
+    let said = fails(&mut load("signed.efi", "other.pem"), 4);
+    assert!(said.contains("CN=mine is not trusted"), "{said}");
+    let said = fails(&mut load("plain.efi", "mine.pem"), 4);
+    assert!(said.contains("the image is not signed"), "{said}");
+}
+
+#[test]
+fn revoked_certificates_and_times_are_heeded() {
+    let keys = Keys::new(&["mine"]);
+    keys.uki("plain.efi", &kernel());
+    succeeds(&mut keys.sign("plain.efi", "mine", "signed.efi"));
+    let revoke = ["--revoke", &keys.path("mine.pem")];
+    let said = fails(keys.verify("signed.efi", "mine").args(revoke), 4);
+    assert!(said.contains("is revoked by"), "{said}");
+    succeeds(
+        keys.verify("signed.efi", "mine")
+            .args(["--valid-at", "now"]),
+    );
+    let late = ["--valid-at", "2199-01-01T00:00:00Z"];
+    let said = fails(keys.verify("signed.efi", "mine").args(late), 4);
+    assert!(said.contains("is expired"), "{said}");
+}
