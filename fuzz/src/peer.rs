@@ -1,8 +1,9 @@
 //! The machine beside rbpf, on what rbpf 0.4 gets right.
 //!
 //! Left out, because rbpf is wrong or does not know them: comparisons with a negative immediate
-//! (rbpf extends it with zeros), signed division and moves, sign-extending loads, byte swaps of
-//! cpu v4, atomics, map references. Calls and pointers are left out because their values differ by
+//! (rbpf extends it with zeros), remainders of 32 bits (rbpf keeps the upper half when the divisor is
+//! zero), negations of 64 bits (rbpf overflows on the smallest number), signed division and moves,
+//! sign-extending loads, byte swaps of cpu v4, atomics, map references. Calls and pointers are left out because their values differ by
 //! design.
 
 use kpeel_bpf::{Budget, Memory, NoCalls, Program, run};
@@ -21,6 +22,7 @@ const ARITHMETIC: [u8; 12] = [
     0x00, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0x90, 0xa0, 0xb0, 0xc0,
 ];
 const NEG: u8 = 0x80;
+const MOD: u8 = 0x90;
 /// Conditions of section 4.3.
 const CONDITIONS: [u8; 11] = [
     0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0xa0, 0xb0, 0xc0, 0xd0,
@@ -71,14 +73,16 @@ fn instruction(chunk: &[u8], left: usize) -> [u8; SLOT] {
     let of = |table: &[u8]| table[usize::from(which) % table.len()];
     let (dst, src) = (registers % PLAIN, (registers >> 4) % PLAIN);
     let imm = i32::from_le_bytes([a, b, c, d]);
-    let class = if kind & 0x10 == 0 { 0x04 } else { 0x07 };
+    let arithmetic = of(&ARITHMETIC);
+    let half = kind & 0x10 == 0 && arithmetic != MOD;
+    let class = if half { 0x04 } else { 0x07 };
     let jump = if kind & 0x10 == 0 { 0x05 } else { 0x06 };
     let ahead = (usize::from(place) % (left + 1)) as i16;
     let frame = -8 * (1 + i16::from(place) % 64);
     match kind % 8 {
-        0 | 1 => slot(of(&ARITHMETIC) | class | 0x08, dst, src, 0, 0),
-        2 => slot(of(&ARITHMETIC) | class, dst, 0, 0, imm),
-        3 if which & 1 == 0 => slot(NEG | class, dst, 0, 0, 0),
+        0 | 1 => slot(arithmetic | class | 0x08, dst, src, 0, 0),
+        2 => slot(arithmetic | class, dst, 0, 0, imm),
+        3 if which & 1 == 0 => slot(NEG | 0x04, dst, 0, 0, 0),
         3 => slot(
             ENDS[usize::from(which >> 1) % 2],
             dst,

@@ -97,7 +97,7 @@ fn build(root: &Path, host: &str) -> Result<(), Failure> {
     let underscored = host.replace('-', "_");
     command
         .current_dir(root)
-        .args(["build", "--quiet", "--locked", "--bins", "--target", host])
+        .args(["build", "--quiet", "--bins", "--target", host])
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", RUSTFLAGS)
         .env(format!("CC_{underscored}"), CC)
@@ -159,13 +159,23 @@ fn finish(root: &Path, target: &str, mut child: std::process::Child) -> Result<(
     let executed = figure("stat::number_of_executed_units:");
     let peak = figure("stat::peak_rss_mb:");
     if !status.success() {
-        eprintln!("{log}");
+        eprintln!("{}", told(&log));
         return Err(Failure::Step(format!(
             "fuzz target {target}: {status}; the input is in fuzz/artifacts/{target}"
         )));
     }
     eprintln!("    {target:13} {executed} executions, peak {peak} MiB");
     Ok(())
+}
+
+/// What went wrong: the log without its lines about progress, which start with `#` and a number.
+fn told(log: &str) -> String {
+    let progress = |line: &&str| {
+        let number = line.strip_prefix('#');
+        number.is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+    };
+    let lines: Vec<&str> = log.lines().filter(|line| !progress(line)).collect();
+    lines.join("\n")
 }
 
 fn log(root: &Path, target: &str) -> PathBuf {
