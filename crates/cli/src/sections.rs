@@ -13,8 +13,8 @@ use crate::text::{escape, sha256};
 /// Longest section content shown as text.
 const TEXT_MAX: usize = 8192;
 /// Sections that hold text.
-const TEXTS: [&str; 6] = [
-    ".cmdline", ".uname", ".osrel", ".profile", ".sbat", ".pcrpkey",
+const TEXTS: [&str; 7] = [
+    ".cmdline", ".uname", ".osrel", ".profile", ".sbat", ".pcrpkey", ".kexec",
 ];
 const PROFILE: &str = ".profile";
 

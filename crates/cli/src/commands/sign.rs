@@ -64,7 +64,17 @@ pub(crate) enum Digest {
 
 #[cfg(not(feature = "trust"))]
 impl Sign {
-    pub(crate) fn run(&self, _: &mut Terminal) -> Result<()> {
+    pub(crate) fn run(&self, terminal: &mut Terminal) -> Result<()> {
+        self.signed(&self.image, &[], terminal).map(|_| ())
+    }
+
+    /// Says that this cannot be done.
+    pub(crate) fn signed(
+        &self,
+        _: &std::path::Path,
+        _: &[u8],
+        _: &mut Terminal,
+    ) -> Result<Vec<u8>> {
         Err(crate::trust::Verifier::new(&[]).err().unwrap_or_else(|| {
             crate::failure::Failure::refused("this kpeel is built without signatures")
         }))
@@ -93,6 +103,17 @@ mod present {
                 )));
             }
             let image = input::image(&self.image, terminal)?;
+            let signed = self.signed(&self.image, image.as_ref(), terminal)?;
+            atomic::write(&self.output, &signed)
+        }
+
+        /// The bytes of `image`, which messages call `path`, with the signatures asked for.
+        pub(crate) fn signed(
+            &self,
+            path: &Path,
+            image: &[u8],
+            terminal: &mut Terminal,
+        ) -> Result<Vec<u8>> {
             // Nothing may be drawn over the prompt.
             terminal.progress().finish();
             let pairs = self.key.iter().zip(&self.cert);
@@ -103,9 +124,8 @@ mod present {
                 hash: self.digest.map(Hash::from),
                 existing: self.existing(),
             };
-            let signed = kpeel_trust::sign(image.as_ref(), &identities, &options)
-                .map_err(|error| trust_failure(&error).of(&self.image))?;
-            atomic::write(&self.output, &signed)
+            kpeel_trust::sign(image, &identities, &options)
+                .map_err(|error| trust_failure(&error).of(path))
         }
 
         fn existing(&self) -> Existing {

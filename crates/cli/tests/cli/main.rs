@@ -4,6 +4,8 @@
 mod attach;
 #[cfg(feature = "native")]
 mod build;
+#[cfg(all(feature = "native", feature = "trust"))]
+mod build_signed;
 mod example_format;
 mod exit_codes;
 mod inspect;

@@ -60,7 +60,7 @@ enum Taken {
 
 fn unsupported(named: &str) -> Failure {
     Failure::usage(format!(
-        "{named}: kpeel does not sign PCR policies, and would leave it out"
+        "{named}: kpeel does not do this, and the image would lack it"
     ))
 }
 
@@ -98,13 +98,27 @@ fn take(options: &mut Uki, key: &str, value: &str) -> Taken {
         | "SecureBootCertificateValidity" => {
             return Taken::Without;
         }
-        "SecureBootPrivateKey"
-        | "SecureBootCertificate"
-        | "SecureBootCertificateName"
-        | "SignKernel" => return Taken::Unsupported,
+        "SecureBootPrivateKey" => {
+            options.signing.sign = true;
+            set(&mut options.signing.key, path);
+        }
+        "SecureBootCertificate" => {
+            options.signing.sign = true;
+            set(&mut options.signing.cert, path);
+        }
+        "SignKernel" => options.signing.sign_inner |= is_true(value),
+        "SecureBootCertificateName" => return Taken::Unsupported,
         _ => return Taken::Unknown,
     }
     Taken::Done
+}
+
+/// ukify's words for yes.
+fn is_true(value: &str) -> bool {
+    matches!(
+        value.to_ascii_lowercase().as_str(),
+        "1" | "true" | "yes" | "y" | "t" | "on"
+    )
 }
 
 fn set<T>(option: &mut Option<T>, value: impl FnOnce() -> Option<T>) {
@@ -214,7 +228,7 @@ mod tests {
         assert_eq!(notes.len(), 3, "{notes:?}");
         for text in [
             "[PCRSignature:initrd]\nPhases=enter-initrd\n",
-            "[UKI]\nSignKernel=yes\n",
+            "[UKI]\nSecureBootCertificateName=mine\n",
             "[UKI]\nLinux\n",
             "Linux=before any section\n",
         ] {

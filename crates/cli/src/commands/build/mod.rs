@@ -4,6 +4,7 @@ mod config;
 mod hardware;
 mod kernel;
 mod sections;
+mod signing;
 mod uki;
 #[cfg(feature = "native")]
 mod zboot;

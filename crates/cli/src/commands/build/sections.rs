@@ -32,7 +32,10 @@ impl Inputs {
     pub(super) fn read(options: &Uki, terminal: &mut Terminal) -> Result<Self> {
         let kernel = match &options.linux {
             None => None,
-            Some(path) => Some(kernel::read(path, terminal)?),
+            Some(path) => {
+                let kernel = kernel::read(path, terminal)?;
+                Some(options.signing.inner(path, kernel, terminal)?)
+            }
         };
         let release = match (&options.linux, &kernel, &options.uname) {
             (Some(path), Some(kernel), None) => kernel::release(path, kernel, terminal)?,

@@ -10,6 +10,7 @@ use kpeel_image::uki::{NewSection, assemble};
 
 use super::config;
 use super::sections::Inputs;
+use super::signing::Signing;
 use crate::atomic;
 use crate::failure::{Failure, Result};
 use crate::input;
@@ -120,8 +121,11 @@ pub(crate) struct Uki {
     #[arg(long)]
     pub(super) no_parser: bool,
 
+    #[command(flatten)]
+    pub(super) signing: Signing,
+
     /// Where the image goes; it appears complete or not at all [default: LINUX's name and
-    /// .unsigned.efi]
+    /// .unsigned.efi, with --sign .efi]
     #[arg(short, long, value_name = "OUT")]
     pub(super) output: Option<PathBuf>,
 }
@@ -139,6 +143,7 @@ impl Uki {
     }
 
     fn build(&self, terminal: &mut Terminal) -> Result<()> {
+        self.signing.check()?;
         let output = self.output_path()?;
         let inputs = Inputs::read(self, terminal)?;
         let stub_path = self.stub_path(&inputs)?;
@@ -156,7 +161,11 @@ impl Uki {
         };
         let editor = assemble(&stub, sections, carrier).map_err(blamed)?;
         let parts = editor.parts().map_err(blamed)?;
-        atomic::write_parts(&output, parts.iter())
+        if !self.signing.sign {
+            return atomic::write_parts(&output, parts.iter());
+        }
+        let signed = self.signing.outer(&output, parts.to_vec(), terminal)?;
+        atomic::write(&output, &signed)
     }
 
     fn output_path(&self) -> Result<PathBuf> {
@@ -166,7 +175,11 @@ impl Uki {
         let name = self.linux.as_ref().and_then(|linux| linux.file_name());
         let name = name.ok_or_else(|| Failure::usage("--output is needed without --linux"))?;
         let mut name = name.to_owned();
-        name.push(".unsigned.efi");
+        name.push(if self.signing.sign {
+            ".efi"
+        } else {
+            ".unsigned.efi"
+        });
         Ok(name.into())
     }
 

@@ -1,6 +1,6 @@
 //! `kpeel build zboot`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use kpeel_codec::Codec;
@@ -9,6 +9,7 @@ use kpeel_image::Certificates;
 use kpeel_image::zboot::{self, Payload};
 
 use super::kernel;
+use super::signing::Signing;
 use crate::atomic;
 use crate::failure::{Failure, Result};
 use crate::input;
@@ -59,6 +60,9 @@ pub(crate) struct Zboot {
     #[arg(long)]
     no_parser: bool,
 
+    #[command(flatten)]
+    signing: Signing,
+
     /// Where the image goes; it appears complete or not at all
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
@@ -90,6 +94,7 @@ impl Name {
 
 impl Zboot {
     pub(crate) fn run(&self, terminal: &mut Terminal) -> Result<()> {
+        self.signing.check()?;
         let template = self.template.as_deref();
         let image = |path| input::file(path, input::Kind::Image);
         let template = template.map(image).transpose()?;
@@ -115,6 +120,7 @@ impl Zboot {
             }
         };
         let built = built.map_err(|error| self.blame(error))?;
+        let built = self.signing.outer(&self.output, built, terminal)?;
         atomic::write(&self.output, &built)
     }
 
@@ -160,7 +166,11 @@ impl Zboot {
     ) -> Result<Payload> {
         let path = self.linux.display().to_string();
         if !self.kexec_only {
-            let signed = zboot::is_signed(&kernel);
+            // Signed below, the zeros are part of what is signed.
+            let signed = zboot::is_signed(&kernel) && !self.signing.sign_inner;
+            if self.signing.sign_inner {
+                kernel = unsigned(&self.linux, &kernel)?;
+            }
             let added = zboot::pad(&mut kernel).map_err(|error| Failure::envelope(&path, error))?;
             if signed && added != 0 {
                 terminal.note(&format!(
@@ -169,6 +179,7 @@ impl Zboot {
                 ));
             }
         }
+        let kernel = self.signing.inner(&self.linux, kernel, terminal)?;
         let level = self.level.unwrap_or(hardest(codec));
         let stream = kpeel_codec::compress(codec, level, &kernel).map_err(|error| match error {
             kpeel_codec::Error::Unsupported { .. } => Failure::usage(format!("--level: {error}")),
@@ -180,6 +191,12 @@ impl Zboot {
             unpacked: kernel.len(),
         })
     }
+}
+
+/// The kernel without its signatures.
+fn unsigned(path: &Path, kernel: &[u8]) -> Result<Vec<u8>> {
+    kpeel_image::with_signatures(kernel, &[])
+        .map_err(|error| Failure::envelope(path.display().to_string(), error))
 }
 
 /// The level at which a codec packs hardest.
