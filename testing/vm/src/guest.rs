@@ -15,6 +15,10 @@ use crate::run::installed;
 /// Debian's compiler, whose library sources (`rust-web-src`) cargo finds beside it.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
+const EFI_TARGET: &str = "x86_64-unknown-uefi";
+const EFI_LINKER: &str = "lld-link-22";
+const EFI_LINKER_PACKAGE: &str = "lld-22";
+
 /// Builds program `bin` of the workspace's package `package` and returns its path.
 ///
 /// # Errors
@@ -50,6 +54,44 @@ pub fn build(arch: Arch, package: &str, bin: &str) -> Result<PathBuf, Error> {
     Ok(target_dir.join(target).join("release").join(bin))
 }
 
+/// Builds the EFI program `bin` (`x86_64`) of a package outside the workspace, whose directory is
+/// given from the workspace's root, and returns its path.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_efi(directory: &str, bin: &str) -> Result<PathBuf, Error> {
+    let workspace = workspace();
+    let target_dir = target_dir(&workspace).join("guest");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(workspace.join(directory))
+        .args(["build", "--release", "--locked", "--bin", bin])
+        .args(["--target", EFI_TARGET, "--target-dir"])
+        .arg(&target_dir)
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("RUSTFLAGS")
+        .stdout(Stdio::null());
+    debian_builds(
+        &mut cargo,
+        "core,alloc",
+        EFI_TARGET,
+        EFI_LINKER,
+        EFI_LINKER_PACKAGE,
+    )?;
+    let status = cargo
+        .status()
+        .map_err(Error::system(format!("starting cargo for {bin}")))?;
+    if !status.success() {
+        return Err(Error::Build {
+            package: bin.to_owned(),
+            target: EFI_TARGET,
+            status,
+        });
+    }
+    let program = format!("{bin}.efi");
+    Ok(target_dir.join(EFI_TARGET).join("release").join(program))
+}
+
 fn triple(arch: Arch) -> &'static str {
     match arch {
         Arch::Aarch64 => "aarch64-unknown-linux-gnu",
@@ -70,18 +112,27 @@ fn has_library(target: &str) -> bool {
 }
 
 fn build_library_too(cargo: &mut Command, arch: Arch) -> Result<(), Error> {
-    let (linker, package, variable) = match arch {
+    let (linker, package) = match arch {
         Arch::Aarch64 => (
             "aarch64-linux-gnu-gcc",
             "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
-            "AARCH64_UNKNOWN_LINUX_GNU",
         ),
         Arch::X86_64 => (
             "x86_64-linux-gnu-gcc",
             "gcc-x86-64-linux-gnu libc6-dev-amd64-cross",
-            "X86_64_UNKNOWN_LINUX_GNU",
         ),
     };
+    debian_builds(cargo, "std,panic_abort", triple(arch), linker, package)
+}
+
+/// Has Debian's compiler build these crates of the standard library too, and this program link.
+fn debian_builds(
+    cargo: &mut Command,
+    library: &str,
+    target: &str,
+    linker: &str,
+    package: &'static str,
+) -> Result<(), Error> {
     let missing = |program: &str, package| Error::Missing {
         program: program.to_owned(),
         package,
@@ -92,8 +143,9 @@ fn build_library_too(cargo: &mut Command, arch: Arch) -> Result<(), Error> {
     if !Path::new(DEBIAN_RUSTC).is_file() {
         return Err(missing(DEBIAN_RUSTC, "rustc-web rust-web-src"));
     }
+    let variable = target.to_uppercase().replace('-', "_");
     cargo
-        .args(["-Z", "build-std=std,panic_abort"])
+        .args(["-Z", &format!("build-std={library}")])
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTC", DEBIAN_RUSTC)
         .env(format!("CARGO_TARGET_{variable}_LINKER"), linker);

@@ -6,6 +6,7 @@ mod hops;
 mod load;
 mod personality;
 mod refusals;
+mod walk;
 
 use kpeel_vm::Arch::{Aarch64, X86_64};
 
@@ -66,6 +67,12 @@ fn x86_64() -> Vec<Row> {
             X86_64,
             "firmware measures a UKI with profiles as kpeel measure says",
             boot::measured,
+        ),
+        Row::other(
+            "x86_64-tampered",
+            X86_64,
+            "Secure Boot: firmware says of tampered images what kpeel says, but for listed reasons",
+            walk::firmware,
         ),
     ]
 }
