@@ -1,10 +1,12 @@
 //! The images that are signed and then tampered with.
 
+use std::ops::Range;
 use std::process::Command;
 
 use kpeel_images::make::{Machine, Scratch, text, tiny_kernel, uki};
 use kpeel_images::{Item, fetch};
 
+use crate::pe::Image;
 use crate::{Authority, Outcome, tool};
 
 /// A signed image and what it was before.
@@ -15,6 +17,22 @@ pub struct Base {
     pub unsigned: Vec<u8>,
     /// The same, signed by sbsign with the authority's key.
     pub signed: Vec<u8>,
+}
+
+impl Base {
+    /// The parts of the signed file that the signature leaves out: `CheckSum`, the certificate
+    /// table's directory entry, and the table.
+    #[must_use]
+    pub fn uncovered(&self) -> [Range<usize>; 3] {
+        let image = Image::new(self.signed.clone());
+        let (check_sum, entry) = (image.check_sum(), image.directory(4));
+        let (start, len) = image.table().unwrap_or((image.bytes.len(), 0));
+        [
+            check_sum..check_sum + 4,
+            entry..entry + 8,
+            start..start + len,
+        ]
+    }
 }
 
 /// The three bases: a small EFI program with every part that an image can have, a UKI, and systemd

@@ -24,10 +24,6 @@ pub const DIFFERENCES: &[Difference] = &[
     differs("version-3", VERSION),
     differs("signed-gap", GAP),
     differs("signed-gap-behind-headers", GAP),
-    differs(
-        "signed-two-bpf",
-        "sections' names mean nothing to the firmware; only a loader that runs .bpf must know which",
-    ),
     differs("signed-sections-share-bytes", LAYOUT),
     differs("signed-sections-share-addresses", LAYOUT),
     differs("signed-file-alignment", LAYOUT),

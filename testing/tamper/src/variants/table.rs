@@ -31,20 +31,15 @@ fn places(maker: &mut Maker<'_>) {
         maker.change(name, expected, why, |image| image.put_table(start, len));
     };
     put("table-entry-zero", UNSIGNED, "there is no signature", 0, 0);
-    put(
-        "table-size-zero",
-        UNSIGNED,
-        "there is no signature",
-        start,
-        0,
-    );
+    let half = "a table has both offset and size, or neither";
+    put("table-size-zero", TABLE, half, start, 0);
     let outside = "the table must lie inside the file and behind the sections";
     put("table-offset-zero", TABLE, outside, 0, len);
     put("table-past-end", TABLE, outside, start, len + 8);
     put("table-offset-past-end", TABLE, outside, end + 8, len);
     put("table-size-wraps", TABLE, outside, start, 0xffff_fff8);
-    let lengths = "an entry must end inside the table";
-    put("table-shorter", TABLE, lengths, start, len - 8);
+    let shorter = "the rest of the signature lies behind the table, covered by nothing";
+    put("table-shorter", UNCOVERED, shorter, start, len - 8);
     let aligned = "the table must start at a multiple of 8";
     put("table-unaligned", TABLE, aligned, start + 4, len - 4);
     let moved = "the table must be made of entries";
@@ -204,14 +199,17 @@ fn signature_bytes(maker: &mut Maker<'_>) {
             .windows(4)
             .position(|window| window[..2] == [0xa0, 0x82])
             .expect("certificates follow the content");
-    let mut flip = |name: &str, why, at: usize| {
+    let mut put = |name: &str, expected, why, at: usize| {
         let mut blob = blob.clone();
         blob[at] ^= 1;
         let image = image.clone().with_table(&[&entry(&blob)]);
-        maker.add(name, SIGNATURE, why, image.bytes);
+        maker.add(name, expected, why, image.bytes);
     };
+    let digest = "the digest in the content is not the image's";
+    let changed = Verdict::Refused(Reason::Digest);
+    put("digest-changed", changed, digest, certificates - 1);
+    let mut flip = |name, why, at| put(name, SIGNATURE, why, at);
     let hashed = "the attributes' messageDigest is not the content's";
-    flip("digest-changed", hashed, certificates - 1);
     // OID, then SET and OCTET STRING with their lengths.
     flip("message-digest-changed", hashed, find(MESSAGE_DIGEST) + 4);
     let value = "the signature is not the attributes'";
