@@ -22,7 +22,8 @@ const PE_IMAGE_DATA: [u8; 25] = [
 pub(crate) fn digest_of(content: &[u8]) -> Found<(ObjectIdentifier, &[u8])> {
     let mut walk = Walk::new(content, "SpcIndirectDataContent")?;
     let mut data = walk.inside(Tag::Sequence, "SpcAttributeTypeAndOptionalValue")?;
-    if data.oid("SpcAttributeTypeAndOptionalValue")? != oid::SPC_PE_IMAGE_DATA {
+    let kind = data.oid("SpcAttributeTypeAndOptionalValue")?;
+    if ![oid::SPC_PE_IMAGE_DATA, oid::INDIVIDUAL_CODE_SIGNING].contains(&kind) {
         return Err("SpcAttributeTypeAndOptionalValue (not a PE image's)");
     }
     let mut info = walk.inside(Tag::Sequence, "DigestInfo")?;

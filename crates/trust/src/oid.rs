@@ -14,6 +14,9 @@ pub(crate) const MESSAGE_DIGEST: Oid = oid("1.2.840.113549.1.9.4");
 /// Authenticode, "SpcIndirectDataContent" and "SpcPeImageData".
 pub(crate) const SPC_INDIRECT_DATA: Oid = oid("1.3.6.1.4.1.311.2.1.4");
 pub(crate) const SPC_PE_IMAGE_DATA: Oid = oid("1.3.6.1.4.1.311.2.1.15");
+/// What pesign wrote in the latter's place for years; `crypto/asymmetric_keys/mscode_parser.c` takes
+/// it too.
+pub(crate) const INDIVIDUAL_CODE_SIGNING: Oid = oid("1.3.6.1.4.1.311.2.1.21");
 
 /// RFC 5754, section 2.
 pub(crate) const SHA_256: Oid = oid("2.16.840.1.101.3.4.2.1");

@@ -228,3 +228,37 @@ pub fn image(data: &[u8]) -> Vec<u8> {
     image.resize(HEADERS + raw, 0);
     image
 }
+
+fn hex(text: &str) -> Vec<u8> {
+    let digit = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(digit).collect()
+}
+
+/// `EFI_CERT_SHA256_GUID` and `EFI_CERT_X509_GUID` (UEFI specification, "Signature Database").
+pub const SHA_256: [u8; 16] = [
+    0x26, 0x16, 0xc4, 0xc1, 0x4c, 0x50, 0x92, 0x40, 0xac, 0xa9, 0x41, 0xf9, 0x36, 0x93, 0x43, 0x28,
+];
+pub const X_509: [u8; 16] = [
+    0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72,
+];
+/// `EFI_CERT_X509_SHA256_GUID`.
+pub const X_509_SHA_256: [u8; 16] = [
+    0x92, 0xa4, 0xd2, 0x3b, 0xc0, 0x96, 0x79, 0x40, 0xb4, 0x20, 0xfc, 0xf9, 0x8e, 0xf1, 0x03, 0xed,
+];
+
+/// An EFI signature list with one entry.
+pub fn list(kind: &[u8; 16], data: &[u8]) -> Vec<u8> {
+    let entry = 16 + data.len() as u32;
+    let mut list = kind.to_vec();
+    for number in [28 + entry, 0, entry] {
+        list.extend_from_slice(&number.to_le_bytes());
+    }
+    list.extend_from_slice(&[0x11; 16]);
+    list.extend_from_slice(data);
+    list
+}
+
+/// A list with one image's digest, given in hexadecimal.
+pub fn digest_list(digest: &str) -> Vec<u8> {
+    list(&SHA_256, &hex(digest))
+}
