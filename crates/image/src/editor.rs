@@ -181,15 +181,7 @@ impl<'a> Editor<'a> {
         self.check_count()?;
         let virtual_address = self.next_address()?;
         let virtual_size = to_u32("VirtualSize", data.len())?;
-        let mut header = [0; SECTION_HEADER_SIZE];
-        put(&mut header, entry::NAME, &name)?;
-        put_u32(&mut header, entry::VIRTUAL_SIZE, virtual_size)?;
-        put_u32(&mut header, entry::VIRTUAL_ADDRESS, virtual_address)?;
-        put_u32(
-            &mut header,
-            entry::CHARACTERISTICS,
-            contents.characteristics(),
-        )?;
+        let header = new_header(name, virtual_address, virtual_size, contents)?;
         let raw = if tail.is_empty() {
             data
         } else {
@@ -358,6 +350,22 @@ impl<'a> Editor<'a> {
         }
         Ok(())
     }
+}
+
+/// The header of a section without raw data, which the layout places.
+fn new_header(
+    name: [u8; 8],
+    address: u32,
+    size: u32,
+    contents: Contents,
+) -> Result<[u8; SECTION_HEADER_SIZE]> {
+    let mut header = [0; SECTION_HEADER_SIZE];
+    put(&mut header, entry::NAME, &name)?;
+    put_u32(&mut header, entry::VIRTUAL_SIZE, size)?;
+    put_u32(&mut header, entry::VIRTUAL_ADDRESS, address)?;
+    let characteristics = contents.characteristics();
+    put_u32(&mut header, entry::CHARACTERISTICS, characteristics)?;
+    Ok(header)
 }
 
 fn no_section() -> Error {

@@ -4,9 +4,10 @@ mod support;
 
 use std::borrow::Cow;
 
+use kpeel_envelope::authenticode::check_coverage;
 use kpeel_envelope::error::{Class, Field, Refusal, Result};
 use kpeel_envelope::pe::Pe;
-use kpeel_image::uki::{NewSection, Sections, assemble, profile_sections};
+use kpeel_image::uki::{NewSection, Sections, assemble, merge_sbat, profile_sections, uname_of};
 use kpeel_image::{DetachOptions, detach};
 use support::judge::{full_headers, sections};
 use support::{MACHINE_ARM64, Maker, OPTIONAL, Part, assert_same, carrier, part, put};
@@ -317,5 +318,39 @@ fn taking_the_parser_out_gives_the_image_without() {
         let without = built(&stub, sections()).unwrap();
         assert_eq!(names(&with).last().unwrap(), ".bpf");
         assert_same(&detach(&with, DetachOptions::default()).unwrap(), &without);
+    }
+}
+
+#[test]
+fn no_corrupt_header_byte_of_stub_kernel_or_profile_makes_it_panic() {
+    let (stub, kernel) = (stub().make(), Maker::default().make());
+    let profile = Sections {
+        profile: content("ID=a"),
+        ..all_sections()
+    };
+    let profile = built(&stub, profile.arrange()).unwrap();
+    let carrier = carrier();
+    for at in 0..0x400 {
+        for value in [0, 1, 0x7f, 0x80, 0xff] {
+            let corrupt = |image: &[u8]| {
+                let mut bad = image.to_vec();
+                bad[at] = value;
+                bad
+            };
+            let _ = profile_sections(&corrupt(&profile));
+            let _ = uname_of(&corrupt(&kernel));
+            let _ = merge_sbat(&[&corrupt(&stub)], &[]);
+            let bad = corrupt(&stub);
+            let sections = || {
+                let linux = NewSection::new(".linux", &kernel[..]);
+                vec![NewSection::new(".sbat", &b"sbat,1"[..]), linux]
+            };
+            let editor = assemble(&bad, sections(), Some(&carrier));
+            if let Ok(image) = editor.and_then(|editor| editor.finish()) {
+                check_coverage(&Pe::parse(&image).unwrap()).unwrap();
+            }
+            let linux = NewSection::new(".linux", corrupt(&kernel));
+            let _ = built(&stub, vec![linux]);
+        }
     }
 }

@@ -252,6 +252,34 @@ fn refuses_what_the_template_cannot_hold_or_unpack() {
 }
 
 #[test]
+fn refuses_a_template_without_decompressor() {
+    let kernel = tiny_kernel(Machine::Arm64, 30_000);
+    let payload = payload(Codec::Gzip, &kernel);
+    let bare = kexec_only(Machine::Arm64.pe(), &payload, None).unwrap();
+    let refused = from_template(&bare, &payload, None, Certificates::Refuse).unwrap_err();
+    assert_eq!(
+        (refused.class, refused.field),
+        (Class::Misuse, Field::Named(".kexec"))
+    );
+    assert!(from_template(&template(Codec::Gzip), &payload, None, Certificates::Refuse).is_ok());
+}
+
+#[test]
+fn no_corrupt_byte_of_a_template_makes_it_panic() {
+    let template = template(Codec::Gzip);
+    let payload = payload(Codec::Gzip, &tiny_kernel(Machine::Arm64, 5000));
+    for at in 0..0x200 {
+        for value in [0, 1, 0x7f, 0x80, 0xff] {
+            let mut bad = template.clone();
+            bad[at] = value;
+            if let Ok(image) = from_template(&bad, &payload, None, Certificates::Drop) {
+                check_coverage(&Pe::parse(&image).unwrap()).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
 fn pads_a_kernel_to_the_size_it_has_in_memory() {
     for machine in [Machine::Arm64, Machine::Riscv64, Machine::Loong64] {
         let plain = tiny_kernel(machine, 5000);

@@ -44,21 +44,9 @@ pub fn pack(devices: &[Device]) -> Result<Vec<u8>> {
         .iter()
         .map(|device| device.chids.len())
         .fold(1_usize, usize::saturating_add);
-    let mut next = entries.saturating_mul(DEVICE_SIZE);
-    let mut strings = BTreeMap::new();
-    for text in merged.iter().flat_map(|d| [&d.name, &d.choice]) {
-        if text.contains('\0') {
-            let reason = "a hardware description holds NUL";
-            return Err(Error::reason(Class::Misuse, ".hwids", reason));
-        }
-        strings.insert(text.as_str(), 0_u32);
-    }
-    for (text, offset) in &mut strings {
-        *offset = to_u32(".hwids", next)?;
-        next = next.saturating_add(text.len()).saturating_add(1);
-    }
+    let strings = place_strings(&merged, entries.saturating_mul(DEVICE_SIZE))?;
     let offset_of = |text: &str| strings.get(text).copied().unwrap_or(0).to_le_bytes();
-    let mut section = Vec::with_capacity(next);
+    let mut section = Vec::new();
     for device in &merged {
         let kind: u32 = match device.kind {
             DeviceKind::DeviceTree => 1,
@@ -78,6 +66,24 @@ pub fn pack(devices: &[Device]) -> Result<Vec<u8>> {
         section.push(0);
     }
     Ok(section)
+}
+
+/// Offsets of all strings; they stand in order from `start` on, each ended by NUL.
+fn place_strings(devices: &[Device], start: usize) -> Result<BTreeMap<&str, u32>> {
+    let mut strings = BTreeMap::new();
+    for text in devices.iter().flat_map(|d| [&d.name, &d.choice]) {
+        if text.contains('\0') {
+            let reason = "a hardware description holds NUL";
+            return Err(Error::reason(Class::Misuse, ".hwids", reason));
+        }
+        strings.insert(text.as_str(), 0_u32);
+    }
+    let mut next = start;
+    for (text, offset) in &mut strings {
+        *offset = to_u32(".hwids", next)?;
+        next = next.saturating_add(text.len()).saturating_add(1);
+    }
+    Ok(strings)
 }
 
 /// Descriptions of the same device become one, in the place of the first.

@@ -99,8 +99,14 @@ fn headers(machine: u16, payload: &Payload) -> Result<Vec<u8>> {
     put(&mut image, CODEC_AT, &name.to_le_bytes())?;
     put(&mut image, IMAGE_MAGIC_AT, &LINUX_PE_MAGIC)?;
     put_u32(&mut image, LFANEW_AT, HEADER_LEN as u32)?;
+    put(&mut image, HEADER_LEN, &pe_headers(machine))?;
+    Ok(image)
+}
+
+/// PE signature, COFF and optional header; the data directories are empty.
+fn pe_headers(machine: u16) -> Vec<u8> {
     let directories_len = DIRECTORIES.saturating_mul(8);
-    let fields: &[&[u8]] = &[
+    let fields: [&[u8]; 23] = [
         b"PE\0\0",
         &machine.to_le_bytes(),
         // NumberOfSections; TimeDateStamp: none, so that nothing depends on when; no symbols.
@@ -133,6 +139,5 @@ fn headers(machine: u16, payload: &Payload) -> Result<Vec<u8>> {
         &[0; 36],
         &DIRECTORIES.to_le_bytes(),
     ];
-    put(&mut image, HEADER_LEN, &fields.concat())?;
-    Ok(image)
+    fields.concat()
 }

@@ -8,10 +8,11 @@
 
 use kpeel_codec::Codec;
 use kpeel_envelope::error::{Class, Error, Needed, Result};
+use kpeel_envelope::pe::Pe;
 use kpeel_envelope::pipeline::SECTION_BPF;
 use kpeel_formats::zboot::{Header, PAYLOAD_SIZE_AT};
 
-use super::{Payload, SIZE_LEN, too_large};
+use super::{MARK_SECTION, Payload, SIZE_LEN, too_large};
 use crate::attach::add_parser;
 use crate::editor::{Certificates, Editor};
 use crate::number::{put, put_u32, to_u32};
@@ -33,8 +34,8 @@ pub fn codec(template: &[u8]) -> Result<Codec> {
 /// `template` with `payload` in the place of its own, and `parser` in that of its own.
 ///
 /// # Errors
-/// `Malformed` for a template that is not zboot's; `Misuse` for a payload that its decompressor
-/// does not know; `Unsupported` for one that is too large for its room; `Refused` (signature) for a
+/// `Malformed` for a template that is not zboot's; `Misuse` for one that has no decompressor, or a
+/// payload that it does not know; `Unsupported` for one that is too large for its room; `Refused` (signature) for a
 /// signed template unless its signature is dropped.
 pub fn from_template(
     template: &[u8],
@@ -51,8 +52,16 @@ pub fn from_template(
              only",
         ));
     }
+    let pe = Pe::parse(template)?;
+    if pe.find(MARK_SECTION).next().is_some() {
+        return Err(Error::reason(
+            Class::Misuse,
+            MARK_SECTION,
+            "the template is for kexec only: it has no EFI decompressor",
+        ));
+    }
     let mut image = template.to_vec();
-    let room = room(template, &header)?;
+    let room = room(&pe, &header)?;
     let bytes = fill(payload, room.len())?;
     put(&mut image, room.start, &bytes)?;
     let size = to_u32("payload size", payload.stream.len())?;
@@ -83,7 +92,7 @@ fn header(template: &[u8]) -> Result<Header> {
 }
 
 /// From `_gzdata_start` to `_gzdata_end`.
-fn room(template: &[u8], header: &Header) -> Result<std::ops::Range<usize>> {
+fn room(pe: &Pe<'_>, header: &Header) -> Result<std::ops::Range<usize>> {
     let payload = header.payload();
     let trailer = if codec_of(header.codec) == Some(Codec::Gzip) {
         0
@@ -91,7 +100,6 @@ fn room(template: &[u8], header: &Header) -> Result<std::ops::Range<usize>> {
         SIZE_LEN
     };
     let end = payload.end.saturating_add(trailer);
-    let pe = kpeel_envelope::pe::Pe::parse(template)?;
     let inside = pe.sections().any(|section| {
         let raw = section.raw_range();
         raw.start <= payload.start && end <= raw.end

@@ -7,6 +7,7 @@
 
 use std::path::Path;
 
+use super::signing::Signing;
 use super::uki::Uki;
 use crate::failure::{Failure, Result};
 
@@ -89,25 +90,29 @@ fn take(options: &mut Uki, key: &str, value: &str) -> Taken {
         "Profile" => set(&mut options.profile, text),
         "EFIArch" => set(&mut options.efi_arch, text),
         "Stub" => set(&mut options.stub, path),
+        _ => return take_signing(&mut options.signing, key, value),
+    }
+    Taken::Done
+}
+
+/// Settings about signatures.
+fn take_signing(signing: &mut Signing, key: &str, value: &str) -> Taken {
+    match key {
+        "SecureBootPrivateKey" => {
+            // A key in the file is there to sign with.
+            signing.sign = true;
+            set(&mut signing.key, || Some(value.into()));
+        }
+        "SecureBootCertificate" => set(&mut signing.cert, || Some(value.into())),
+        "SignKernel" => signing.sign_inner |= is_true(value),
+        "SecureBootCertificateName" => return Taken::Unsupported,
         "PCRBanks"
         | "SigningEngine"
         | "SigningProvider"
         | "CertificateProvider"
         | "SecureBootSigningTool"
         | "SecureBootCertificateDir"
-        | "SecureBootCertificateValidity" => {
-            return Taken::Without;
-        }
-        "SecureBootPrivateKey" => {
-            options.signing.sign = true;
-            set(&mut options.signing.key, path);
-        }
-        "SecureBootCertificate" => {
-            options.signing.sign = true;
-            set(&mut options.signing.cert, path);
-        }
-        "SignKernel" => options.signing.sign_inner |= is_true(value),
-        "SecureBootCertificateName" => return Taken::Unsupported,
+        | "SecureBootCertificateValidity" => return Taken::Without,
         _ => return Taken::Unknown,
     }
     Taken::Done
@@ -155,23 +160,27 @@ fn parse(text: &str) -> std::result::Result<Vec<Setting>, String> {
             continues = false;
             continue;
         }
-        let (key, value) = trimmed
-            .split_once('=')
-            .ok_or_else(|| format!("line {number}: found \"{trimmed}\", needed Key=value"))?;
-        let section = section
-            .clone()
-            .ok_or_else(|| format!("line {number}: found a setting, needed [UKI] before it"))?;
-        let setting = Setting {
-            section,
-            key: key.trim().to_owned(),
-            value: value.trim().to_owned(),
-        };
+        let setting = setting(trimmed, section.as_deref())
+            .map_err(|message| format!("line {number}: {message}"))?;
         let same = |old: &Setting| (&old.section, &old.key) == (&setting.section, &setting.key);
         settings.retain(|old| !same(old));
         settings.push(setting);
         continues = true;
     }
     Ok(settings)
+}
+
+/// The setting in `line`, in this section.
+fn setting(line: &str, section: Option<&str>) -> std::result::Result<Setting, String> {
+    let (key, value) = line
+        .split_once('=')
+        .ok_or_else(|| format!("found \"{line}\", needed Key=value"))?;
+    let section = section.ok_or("found a setting, needed [UKI] before it")?;
+    Ok(Setting {
+        section: section.to_owned(),
+        key: key.trim().to_owned(),
+        value: value.trim().to_owned(),
+    })
 }
 
 /// The line up to a `#` that begins it or follows a blank.
