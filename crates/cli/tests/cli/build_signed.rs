@@ -92,6 +92,24 @@ fn a_uki_is_signed_outside_inside_or_both() {
 }
 
 #[test]
+fn the_same_inputs_give_the_same_bytes_signed_too() {
+    let bench = bench();
+    let linux = fetch(Item::StubAmd64V257).unwrap();
+    for out in ["one.efi", "two.efi"] {
+        let mut command = build(&bench, "uki", &linux, out);
+        command.args([
+            &stub(),
+            "--uname=x",
+            "--os-release=",
+            "--sign",
+            "--sign-inner",
+        ]);
+        succeeds(command.args(KEY));
+    }
+    assert!(bench.read("one.efi") == bench.read("two.efi"));
+}
+
+#[test]
 fn the_kernel_in_a_zboot_image_is_signed() {
     let bench = bench();
     let linux = fetch(Item::StubArm64).unwrap();
