@@ -121,6 +121,7 @@ fn test(args: &[String]) -> Result<(), Failure> {
     lint(args)?;
     cargo(&["test", "--workspace", "--quiet"])?;
     without_c()?;
+    tokens()?;
     parsers_(&["--check".into()])?;
     // The verifier's guest is the boot of x86_64.
     release("kpeel-verifier", &[])?;
@@ -143,6 +144,19 @@ fn without_c() -> Result<(), Failure> {
         )?;
     }
     Ok(())
+}
+
+/// Keys in tokens, which no default build can reach.
+fn tokens() -> Result<(), Failure> {
+    let test = [
+        "test",
+        "--quiet",
+        "--package",
+        "kpeel-trust",
+        "--test",
+        "token",
+    ];
+    cargo(&[&test[..], &["--features", "pkcs11"]].concat())
 }
 
 /// The matrix of guests; `rows` are its arguments.

@@ -44,6 +44,7 @@ pub(crate) const TOOLS: &[&str] = &[
     "rust-web-src",
     "rustc-web",
     "sbsigntool",
+    "softhsm2",
     "swtpm",
     "xz-utils",
     "zstd",

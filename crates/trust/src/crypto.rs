@@ -36,7 +36,7 @@ impl Curve {
         }
     }
 
-    fn of(curve: Option<ObjectIdentifier>) -> Option<Self> {
+    pub(crate) fn of(curve: Option<ObjectIdentifier>) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|known| Some(known.oid()) == curve)

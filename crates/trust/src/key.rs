@@ -15,6 +15,7 @@ use crate::crypto::Curve;
 use crate::error::{Error, Result};
 use crate::hash::Hash;
 use crate::oid;
+use crate::token::Token;
 
 /// A private key.
 pub struct Key(Kind);
@@ -22,6 +23,7 @@ pub struct Key(Kind);
 enum Kind {
     Rsa(RsaKeyPair),
     Ecdsa(EcdsaKeyPair, Curve),
+    Token(Token),
 }
 
 /// A key with its certificate, and those of its issuers that a signature shall bring along.
@@ -51,6 +53,16 @@ impl Key {
             .find(|block| block.label.ends_with("PRIVATE KEY"))
             .ok_or_else(|| Error::malformed(KEY, "found no PRIVATE KEY in the PEM file"))?;
         Self::from_der(&block.der, passphrase)
+    }
+
+    /// A key in a token, by its address (RFC 7512: `module-path`, `token`, `object`, `id`). `pin` is
+    /// called if the token wants one. It needs the cargo feature `pkcs11`.
+    ///
+    /// # Errors
+    /// `Misuse` for an address that names no key and for a wrong PIN, `System` for what the token's
+    /// library says, `Unsupported` without the feature and for keys of other kinds.
+    pub fn token(address: &str, pin: &mut Passphrase<'_>) -> Result<Self> {
+        Token::open(address, pin).map(|token| Self(Kind::Token(token)))
     }
 
     fn from_der(der: &[u8], passphrase: &mut Passphrase<'_>) -> Result<Self> {
@@ -85,28 +97,31 @@ impl Key {
 
     /// The hash that goes with it unless another is asked for.
     pub(crate) fn usual_hash(&self) -> Hash {
+        self.curve().map_or(Hash::Sha256, Curve::hash)
+    }
+
+    /// `None` for RSA.
+    fn curve(&self) -> Option<Curve> {
         match &self.0 {
-            Kind::Rsa(_) => Hash::Sha256,
-            Kind::Ecdsa(_, curve) => curve.hash(),
+            Kind::Rsa(_) => None,
+            Kind::Ecdsa(_, curve) => Some(*curve),
+            Kind::Token(token) => token.curve(),
         }
     }
 
     /// Whether a signature with `hash` can be made.
     pub(crate) fn takes(&self, hash: Hash) -> bool {
-        match &self.0 {
-            Kind::Rsa(_) => true,
-            Kind::Ecdsa(_, curve) => curve.hash() == hash,
-        }
+        self.curve().is_none_or(|curve| curve.hash() == hash)
     }
 
     /// The algorithm's identifier in a `SignerInfo`, and whether it has NULL parameters.
     pub(crate) fn algorithm(&self) -> (ObjectIdentifier, bool) {
-        match &self.0 {
+        match self.curve() {
             // What other signers of images write, and every verifier knows.
-            Kind::Rsa(_) => (oid::RSA_ENCRYPTION, true),
-            Kind::Ecdsa(_, Curve::P256) => (oid::ECDSA_WITH_SHA_256, false),
-            Kind::Ecdsa(_, Curve::P384) => (oid::ECDSA_WITH_SHA_384, false),
-            Kind::Ecdsa(_, Curve::P521) => (oid::ECDSA_WITH_SHA_512, false),
+            None => (oid::RSA_ENCRYPTION, true),
+            Some(Curve::P256) => (oid::ECDSA_WITH_SHA_256, false),
+            Some(Curve::P384) => (oid::ECDSA_WITH_SHA_384, false),
+            Some(Curve::P521) => (oid::ECDSA_WITH_SHA_512, false),
         }
     }
 
@@ -130,6 +145,7 @@ impl Key {
                 let signature = key.sign(&random, message).map_err(failed)?;
                 Ok(signature.as_ref().to_vec())
             }
+            Kind::Token(token) => token.sign(hash, message),
         }
     }
 
@@ -141,6 +157,7 @@ impl Key {
             Kind::Ecdsa(key, _) => {
                 algorithm == oid::EC_PUBLIC_KEY && key.public_key().as_ref() == bits
             }
+            Kind::Token(token) => token.is_of(certificate),
         }
     }
 }

@@ -34,13 +34,14 @@ mod policy;
 mod report;
 mod sign;
 mod store;
+mod token;
 mod verify;
 mod walk;
 
 pub use certificate::Certificate;
 pub use error::{Error, Result};
 pub use hash::Hash;
-pub use key::{Identity, Key};
+pub use key::{Identity, Key, Passphrase};
 pub use policy::{Policy, Usage, Validity};
 pub use report::{CertificateReport, Reason, Report, SignatureReport, Source, Uncovered, Verdict};
 pub use sign::{Existing, SignOptions, sign};

@@ -139,8 +139,16 @@ mod present {
         fn identity(&self, key: &Path, cert: &Path) -> Result<Identity> {
             let certificates = Certificate::all_from_file(&trust::read(cert)?)
                 .map_err(|error| trust_failure(&error).of(cert))?;
-            let bytes = Zeroizing::new(trust::read(key)?);
-            let key_of = Key::read(&bytes, &mut || self.passphrase(key));
+            let key_of = match key
+                .to_str()
+                .filter(|address| address.starts_with("pkcs11:"))
+            {
+                Some(address) => Key::token(address, &mut || self.passphrase(key)),
+                None => {
+                    let bytes = Zeroizing::new(trust::read(key)?);
+                    Key::read(&bytes, &mut || self.passphrase(key))
+                }
+            };
             let private = key_of.map_err(|error| trust_failure(&error).of(key))?;
             Identity::new(private, certificates).map_err(|error| trust_failure(&error).of(cert))
         }

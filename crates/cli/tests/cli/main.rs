@@ -19,4 +19,6 @@ mod system;
 mod third_party;
 #[cfg(feature = "trust")]
 mod trust;
+#[cfg(not(feature = "trust"))]
+mod trust_absent;
 mod unfold;
