@@ -60,10 +60,63 @@ fn chunk(reader: &mut Reader<'_>, len: usize, output: &mut Output) -> Result<(),
         .saturating_mul(MAX_RATIO)
         .saturating_add(TOKEN)
         .min(CHUNK);
+    if !ends_in_literals(packed) {
+        return Err(corrupt(CODEC, "chunk", at));
+    }
     let over = output.full();
     output.fill_up_to(most, |room| match decompress_into(packed, room) {
         Ok(written) => Ok((written, ())),
         Err(DecompressError::OutputTooSmall { .. }) if room.len() < most => Err(over),
         Err(_) => Err(corrupt(CODEC, "chunk", at)),
     })
+}
+
+/// Bytes before the end of a block in which no sequence but the last may end its literals, and
+/// bytes of room behind literals and matches that only the last sequence may enter: the format's
+/// end-of-block rules as liblz4 and Linux enforce them (`LZ4_decompress_generic`: `2 + 1 +
+/// LASTLITERALS`, `MFLIMIT`, `LASTLITERALS`). lz4_flex does not look.
+const TAIL: usize = 2 + 1 + 5;
+const LITERALS_ROOM: usize = CHUNK - 12;
+const MATCH_ROOM: usize = CHUNK - 5;
+/// A length of this much goes on in the bytes that follow.
+const LONG: usize = 15;
+const MIN_MATCH: usize = 4;
+
+/// Whether a block's sequences follow the rules for its end; a block cut short does not.
+fn ends_in_literals(packed: &[u8]) -> bool {
+    let (mut at, mut written) = (0_usize, 0_usize);
+    while let Some(token) = packed.get(at) {
+        at += 1;
+        let literals = long(packed, &mut at, usize::from(token >> 4));
+        at = at.saturating_add(literals);
+        written = written.saturating_add(literals);
+        if at == packed.len() {
+            return true;
+        }
+        if at > packed.len().saturating_sub(TAIL) || written > LITERALS_ROOM {
+            return false;
+        }
+        at += 2;
+        let matched = long(packed, &mut at, usize::from(token & 15));
+        written = written.saturating_add(matched).saturating_add(MIN_MATCH);
+        if written > MATCH_ROOM {
+            return false;
+        }
+    }
+    false
+}
+
+/// A length whose first part is `short`; its other bytes are at `at`, which goes past them.
+fn long(packed: &[u8], at: &mut usize, short: usize) -> usize {
+    let mut length = short;
+    if short == LONG {
+        while let Some(&more) = packed.get(*at) {
+            *at += 1;
+            length = length.saturating_add(more.into());
+            if more != u8::MAX {
+                break;
+            }
+        }
+    }
+    length
 }

@@ -2,8 +2,8 @@
 
 mod support;
 
-use kpeel_codec::{Codec, Limits, decompress};
-use support::{Random, branches, filter, pack, sample};
+use kpeel_codec::{Codec, Error, Limits, decompress};
+use support::{Random, branches, filter, if_taken, pack, sample};
 
 /// What `command` packs unpacks to the input.
 #[track_caller]
@@ -167,6 +167,29 @@ fn unpacks_lz4_legacy_of_several_chunks() {
         unpacks(Codec::Lz4, &["lz4", "-l", "-12", "-c"], &input);
     }
     unpacks(Codec::Lz4, &["lz4", "-l", "-c"], &sample(20_000_000));
+}
+
+/// A decoder that does not look at the rules for a block's end gives bytes where Linux and the tool
+/// give an error.
+#[test]
+fn rejects_lz4_blocks_that_end_as_the_tool_takes_none() {
+    let mut taken = 0;
+    for last in 0..9 {
+        // One literal, a match of it, then so many literals.
+        let literals = &b"bcdefghi"[..last];
+        let block = [&[0x1f, b'a', 1, 0, 100, (last as u8) << 4][..], literals].concat();
+        let len = (block.len() as u32).to_le_bytes();
+        let stream = [&[0x02, 0x21, 0x4c, 0x18][..], &len, &block].concat();
+        let ours = decompress(Codec::Lz4, &stream, &Limits::default());
+        let theirs = if_taken(&["lz4", "-q", "-dc"], &stream);
+        assert_eq!(ours.clone().ok(), theirs, "{last} literals at the end");
+        if let Err(error) = ours {
+            assert!(matches!(error, Error::Malformed { .. }), "{error}");
+        } else {
+            taken += 1;
+        }
+    }
+    assert!((1..9).contains(&taken), "one-sided: {taken} of 9 taken");
 }
 
 #[test]

@@ -7,7 +7,6 @@ use kpeel_sandbox::{Buffer, Sandbox};
 
 use crate::class::Class;
 use crate::counting::peak_of;
-use crate::extract::codec::LZ4_REFUSED;
 use crate::extract::{Extractor, Parts};
 
 /// Bounds of runs on small images.
@@ -58,21 +57,17 @@ pub enum End {
 pub enum Difference {
     /// The image's own parser was changed: what it publishes is its own affair.
     OtherParser,
-    /// liblz4 wants every block to end in literals, as the format's description says of encoders;
-    /// lz4_flex, which kpeel takes, decodes blocks that do not.
-    Lz4BlockEnd,
 }
 
 impl Difference {
     /// Every difference that is allowed.
-    pub const ALL: [Self; 2] = [Self::OtherParser, Self::Lz4BlockEnd];
+    pub const ALL: [Self; 1] = [Self::OtherParser];
 
     /// Its name in tables.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::OtherParser => "other parser",
-            Self::Lz4BlockEnd => "lz4 block end",
         }
     }
 }
@@ -144,7 +139,6 @@ fn compare(
     match found {
         Ok(found) if found == *parts => Ok(End::Same),
         _ if class.is_some_and(Class::changes_parser) => Ok(End::Differs(Difference::OtherParser)),
-        Err(error) if error.starts_with(LZ4_REFUSED) => Ok(End::Differs(Difference::Lz4BlockEnd)),
         Ok(found) => Err(format!(
             "kpeel found {}, the extractor {}",
             told(parts),

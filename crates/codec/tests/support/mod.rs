@@ -4,7 +4,7 @@
 pub mod gives;
 
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use kpeel_codec::Codec;
 
@@ -18,11 +18,24 @@ fn package(tool: &str) -> &str {
 
 /// Runs a tool as a filter. A tool that is missing or fails fails the test.
 pub fn filter(command: &[&str], input: &[u8]) -> Vec<u8> {
+    let output = piped(command, input);
+    assert!(output.status.success(), "{command:?}: {}", output.status);
+    output.stdout
+}
+
+/// What a tool makes of the input; `None` where it refuses it. A tool that is missing fails the test.
+pub fn if_taken(command: &[&str], input: &[u8]) -> Option<Vec<u8>> {
+    let output = piped(command, input);
+    output.status.success().then_some(output.stdout)
+}
+
+fn piped(command: &[&str], input: &[u8]) -> Output {
     let (tool, arguments) = command.split_first().expect("a command");
     let mut child = Command::new(tool)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| {
             panic!(
@@ -31,12 +44,10 @@ pub fn filter(command: &[&str], input: &[u8]) -> Vec<u8> {
             )
         });
     let mut stdin = child.stdin.take().expect("piped");
-    let output = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         scope.spawn(move || stdin.write_all(input));
         child.wait_with_output().expect("the tool runs")
-    });
-    assert!(output.status.success(), "{command:?}: {}", output.status);
-    output.stdout
+    })
 }
 
 /// Packs with the codec's own tool, as Linux' build does.

@@ -4,8 +4,6 @@ use std::io::Read;
 
 /// More than any kernel here unpacks to.
 const MOST: u64 = 256 << 20;
-/// What liblz4's refusal of a block is called.
-pub const LZ4_REFUSED: &str = "liblz4 refuses a block";
 /// Legacy LZ4's magic, and what a chunk unpacks to at most (`lib/decompress_unlz4.c`).
 const LZ4_MAGIC: u32 = 0x184c_2102;
 const LZ4_CHUNK: i32 = 8 << 20;
@@ -65,7 +63,7 @@ fn lz4(stream: &[u8]) -> Result<Vec<u8>, String> {
         }
         let chunk = rest.get(..len as usize).ok_or("a chunk past the end")?;
         let chunk = lz4::block::decompress(chunk, Some(LZ4_CHUNK));
-        out.extend(chunk.map_err(|error| format!("{LZ4_REFUSED}: {error}"))?);
+        out.extend(chunk.map_err(|error| error.to_string())?);
         rest = &rest[len as usize..];
     }
     match rest.iter().all(|byte| *byte == 0) {
