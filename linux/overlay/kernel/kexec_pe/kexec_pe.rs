@@ -113,7 +113,7 @@ fn work(load: &mut Load) -> Result<()> {
     let opened = unfolded.provenance.opened;
     finish::replace(load, unfolded)?;
     kernel::pr_info!(
-        "{} envelopes opened: kernel {} bytes, initrd {} bytes, command line {} bytes\n",
+        "envelopes opened: {}; kernel {} bytes, initrd {} bytes, command line {} bytes\n",
         opened,
         load.kernel_len,
         load.initrd_len,
