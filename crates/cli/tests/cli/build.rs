@@ -235,3 +235,14 @@ fn a_template_of_another_codec_or_size_is_refused() {
         &fs::read(small_kernel()).unwrap(),
     );
 }
+
+#[test]
+fn a_stub_that_is_not_there_is_named() {
+    let bench = Bench::new();
+    let mut command = kpeel(["build", "uki", "--cmdline=x", "--efi-arch=none", "-o"]);
+    let said = fails(command.arg(bench.path("never")), 3);
+    assert!(
+        said.contains("addonnone.efi.stub") && said.contains("--stub"),
+        "{said}"
+    );
+}

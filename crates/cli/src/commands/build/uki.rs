@@ -200,7 +200,14 @@ impl Uki {
         } else {
             "addon"
         };
-        Ok(PathBuf::from(format!("{STUBS}/{kind}{arch}.efi.stub")))
+        let path = PathBuf::from(format!("{STUBS}/{kind}{arch}.efi.stub"));
+        if path.exists() {
+            return Ok(path);
+        }
+        Err(Failure::system(
+            "is not there; systemd brings it (Debian's package systemd-boot-efi), or --stub names one",
+        )
+        .of(&path))
     }
 
     /// The parser to add: to UKIs, unless told otherwise.
