@@ -62,22 +62,34 @@ pub(crate) enum Digest {
     Sha512,
 }
 
+#[cfg(feature = "trust")]
+pub(crate) use present::Identities;
+
+/// Nothing signs in a kpeel without signatures.
+#[cfg(not(feature = "trust"))]
+#[derive(Debug)]
+pub(crate) enum Identities {}
+
 #[cfg(not(feature = "trust"))]
 impl Sign {
     pub(crate) fn run(&self, terminal: &mut Terminal) -> Result<()> {
-        self.signed(&self.image, &[], terminal).map(|_| ())
+        self.identities(terminal).map(|_| ())
     }
 
     /// Says that this cannot be done.
+    pub(crate) fn identities(&self, _: &mut Terminal) -> Result<Identities> {
+        Err(crate::trust::Verifier::new(&[]).err().unwrap_or_else(|| {
+            crate::failure::Failure::refused("this kpeel is built without signatures")
+        }))
+    }
+
     pub(crate) fn signed(
         &self,
         _: &std::path::Path,
         _: &[u8],
-        _: &mut Terminal,
+        identities: &Identities,
     ) -> Result<Vec<u8>> {
-        Err(crate::trust::Verifier::new(&[]).err().unwrap_or_else(|| {
-            crate::failure::Failure::refused("this kpeel is built without signatures")
-        }))
+        match *identities {}
     }
 }
 
@@ -94,17 +106,30 @@ mod present {
     use crate::input;
     use crate::trust::{self, trust_failure};
 
+    /// Who signs.
+    pub(crate) struct Identities(Vec<Identity>);
+
     impl Sign {
         pub(crate) fn run(&self, terminal: &mut Terminal) -> Result<()> {
+            let image = input::image(&self.image, terminal)?;
+            let identities = self.identities(terminal)?;
+            let signed = self.signed(&self.image, image.as_ref(), &identities)?;
+            atomic::write(&self.output, &signed)
+        }
+
+        /// The keys with their certificates; passphrases are asked for.
+        pub(crate) fn identities(&self, terminal: &mut Terminal) -> Result<Identities> {
             if self.key.len() != self.cert.len() {
                 let (keys, certificates) = (self.key.len(), self.cert.len());
                 return Err(Failure::usage(format!(
                     "--cert: found {certificates}, needed one for each --key, of which there are {keys}"
                 )));
             }
-            let image = input::image(&self.image, terminal)?;
-            let signed = self.signed(&self.image, image.as_ref(), terminal)?;
-            atomic::write(&self.output, &signed)
+            // Nothing may be drawn over the prompt.
+            terminal.progress().finish();
+            let pairs = self.key.iter().zip(&self.cert);
+            let identities = pairs.map(|(key, cert)| self.identity(key, cert));
+            Ok(Identities(identities.collect::<Result<_>>()?))
         }
 
         /// The bytes of `image`, which messages call `path`, with the signatures asked for.
@@ -112,19 +137,13 @@ mod present {
             &self,
             path: &Path,
             image: &[u8],
-            terminal: &mut Terminal,
+            identities: &Identities,
         ) -> Result<Vec<u8>> {
-            // Nothing may be drawn over the prompt.
-            terminal.progress().finish();
-            let pairs = self.key.iter().zip(&self.cert);
-            let identities = pairs
-                .map(|(key, cert)| self.identity(key, cert))
-                .collect::<Result<Vec<_>>>()?;
             let options = SignOptions {
                 hash: self.digest.map(Hash::from),
                 existing: self.existing(),
             };
-            kpeel_trust::sign(image, &identities, &options)
+            kpeel_trust::sign(image, &identities.0, &options)
                 .map_err(|error| trust_failure(&error).of(path))
         }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use kpeel_envelope::pe::Pe;
 use kpeel_image::uki::{ADDON_SBAT, NewSection, Sections, UKI_SBAT, merge_sbat, profile_sections};
 
+use super::signing::Signer;
 use super::uki::{Uki, efi_arch, text_or_file};
 use super::{hardware, kernel};
 use crate::failure::{Failure, Result};
@@ -29,12 +30,12 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    pub(super) fn read(options: &Uki, terminal: &mut Terminal) -> Result<Self> {
+    pub(super) fn read(options: &Uki, signer: &Signer, terminal: &mut Terminal) -> Result<Self> {
         let kernel = match &options.linux {
             None => None,
             Some(path) => {
                 let kernel = kernel::read(path, terminal)?;
-                Some(options.signing.inner(path, kernel, terminal)?)
+                Some(signer.inner(path, kernel, terminal)?)
             }
         };
         let release = match (&options.linux, &kernel, &options.uname) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use kpeel_envelope::pe::Pe;
 
-use crate::commands::sign::{Digest, Sign};
+use crate::commands::sign::{Digest, Identities, Sign};
 use crate::failure::{Failure, Result};
 use crate::terminal::Terminal;
 
@@ -38,21 +38,62 @@ pub(super) struct Signing {
     passphrase_file: Option<PathBuf>,
 }
 
+/// The keys at hand, and what they are for.
+pub(super) struct Signer {
+    /// None when nothing is to be signed.
+    keys: Option<(Sign, Identities)>,
+    sign: bool,
+    sign_inner: bool,
+}
+
 impl Signing {
-    /// Refuses a key without use and a signature without key.
-    pub(super) fn check(&self) -> Result<()> {
+    /// Reads the keys, before any other work, and once.
+    ///
+    /// # Errors
+    /// Usage for a key without use and a signature without key; what reading them says.
+    pub(super) fn signer(&self, terminal: &mut Terminal) -> Result<Signer> {
         let wanted = self.sign || self.sign_inner;
-        match (wanted, &self.key, &self.cert) {
-            (true, Some(_), Some(_)) | (false, None, None) => Ok(()),
-            (true, ..) => Err(Failure::usage(
-                "--sign, --sign-inner: need --key and --cert",
-            )),
-            (false, ..) => Err(Failure::usage(
-                "--key, --cert: found them without --sign or --sign-inner",
-            )),
-        }
+        let keys = match (wanted, &self.key, &self.cert) {
+            (true, Some(key), Some(cert)) => {
+                let command = self.command(key, cert);
+                let identities = command.identities(terminal)?;
+                Some((command, identities))
+            }
+            (false, None, None) => None,
+            (true, ..) => {
+                return Err(Failure::usage(
+                    "--sign, --sign-inner: need --key and --cert",
+                ));
+            }
+            (false, ..) => {
+                return Err(Failure::usage(
+                    "--key, --cert: found them without --sign or --sign-inner",
+                ));
+            }
+        };
+        Ok(Signer {
+            keys,
+            sign: self.sign,
+            sign_inner: self.sign_inner,
+        })
     }
 
+    /// The command that signs with this key.
+    fn command(&self, key: &Path, cert: &Path) -> Sign {
+        Sign {
+            image: PathBuf::new(),
+            key: vec![key.to_owned()],
+            cert: vec![cert.to_owned()],
+            digest: self.digest,
+            append: false,
+            replace: true,
+            passphrase_file: self.passphrase_file.clone(),
+            output: PathBuf::new(),
+        }
+    }
+}
+
+impl Signer {
     /// The kernel, read from `path`, signed if that is wanted.
     pub(super) fn inner(
         &self,
@@ -60,45 +101,26 @@ impl Signing {
         kernel: Vec<u8>,
         terminal: &mut Terminal,
     ) -> Result<Vec<u8>> {
-        if !self.sign_inner {
-            return Ok(kernel);
-        }
-        let signed = Pe::parse(&kernel).is_ok_and(|pe| pe.certificate_table().is_some());
-        if signed {
+        let signed = || Pe::parse(&kernel).is_ok_and(|pe| pe.certificate_table().is_some());
+        if self.sign_inner && signed() {
             // Linux reads one signature, and gives up on two.
             let path = path.display();
             terminal.note(&format!(
                 "{path}: the signature takes the place of those it has"
             ));
         }
-        self.signer(path)?.signed(path, &kernel, terminal)
+        self.signed(self.sign_inner, path, kernel)
     }
 
     /// The image for `path`, signed if that is wanted.
-    pub(super) fn outer(
-        &self,
-        path: &Path,
-        image: Vec<u8>,
-        terminal: &mut Terminal,
-    ) -> Result<Vec<u8>> {
-        if !self.sign {
-            return Ok(image);
-        }
-        self.signer(path)?.signed(path, &image, terminal)
+    pub(super) fn outer(&self, path: &Path, image: Vec<u8>) -> Result<Vec<u8>> {
+        self.signed(self.sign, path, image)
     }
 
-    /// The command that signs, for an image of this name.
-    fn signer(&self, path: &Path) -> Result<Sign> {
-        self.check()?;
-        Ok(Sign {
-            image: path.to_owned(),
-            key: self.key.iter().cloned().collect(),
-            cert: self.cert.iter().cloned().collect(),
-            digest: self.digest,
-            append: false,
-            replace: true,
-            passphrase_file: self.passphrase_file.clone(),
-            output: path.to_owned(),
-        })
+    fn signed(&self, wanted: bool, path: &Path, image: Vec<u8>) -> Result<Vec<u8>> {
+        match &self.keys {
+            Some((command, identities)) if wanted => command.signed(path, &image, identities),
+            _ => Ok(image),
+        }
     }
 }

@@ -143,9 +143,9 @@ impl Uki {
     }
 
     fn build(&self, terminal: &mut Terminal) -> Result<()> {
-        self.signing.check()?;
+        let signer = self.signing.signer(terminal)?;
         let output = self.output_path()?;
-        let inputs = Inputs::read(self, terminal)?;
+        let inputs = Inputs::read(self, &signer, terminal)?;
         let stub_path = self.stub_path(&inputs)?;
         let stub = input::file(&stub_path, input::Kind::Image)?;
         let sections = inputs.sections(self, &stub)?;
@@ -164,7 +164,7 @@ impl Uki {
         if !self.signing.sign {
             return atomic::write_parts(&output, parts.iter());
         }
-        let signed = self.signing.outer(&output, parts.to_vec(), terminal)?;
+        let signed = signer.outer(&output, parts.to_vec())?;
         atomic::write(&output, &signed)
     }
 

@@ -9,7 +9,7 @@ use kpeel_image::Certificates;
 use kpeel_image::zboot::{self, Payload};
 
 use super::kernel;
-use super::signing::Signing;
+use super::signing::{Signer, Signing};
 use crate::atomic;
 use crate::failure::{Failure, Result};
 use crate::input;
@@ -94,7 +94,7 @@ impl Name {
 
 impl Zboot {
     pub(crate) fn run(&self, terminal: &mut Terminal) -> Result<()> {
-        self.signing.check()?;
+        let signer = self.signing.signer(terminal)?;
         let template = self.template.as_deref();
         let image = |path| input::file(path, input::Kind::Image);
         let template = template.map(image).transpose()?;
@@ -106,7 +106,7 @@ impl Zboot {
         let carrier = parser.as_ref().map(|offer| offer.carrier.as_ref());
         let kernel = kernel::read(&self.linux, terminal)?;
         let machine = self.machine(&kernel)?;
-        let payload = self.payload(kernel, codec, terminal)?;
+        let payload = self.payload(kernel, codec, &signer, terminal)?;
         let built = match &template {
             None => zboot::kexec_only(machine, &payload, carrier),
             Some(template) => {
@@ -120,7 +120,7 @@ impl Zboot {
             }
         };
         let built = built.map_err(|error| self.blame(error))?;
-        let built = self.signing.outer(&self.output, built, terminal)?;
+        let built = signer.outer(&self.output, built)?;
         atomic::write(&self.output, &built)
     }
 
@@ -162,6 +162,7 @@ impl Zboot {
         &self,
         mut kernel: Vec<u8>,
         codec: Codec,
+        signer: &Signer,
         terminal: &mut Terminal,
     ) -> Result<Payload> {
         let path = self.linux.display().to_string();
@@ -179,7 +180,7 @@ impl Zboot {
                 ));
             }
         }
-        let kernel = self.signing.inner(&self.linux, kernel, terminal)?;
+        let kernel = signer.inner(&self.linux, kernel, terminal)?;
         let level = self.level.unwrap_or(hardest(codec));
         let stream = kpeel_codec::compress(codec, level, &kernel).map_err(|error| match error {
             kpeel_codec::Error::Unsupported { .. } => Failure::usage(format!("--level: {error}")),
