@@ -70,6 +70,11 @@ pub(crate) fn print_failure(terminal: &mut Terminal, failure: Failure) -> Failur
 }
 
 impl ErrorReport {
+    /// The line people get.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(crate) fn new(failure: &Failure) -> Self {
         let detail = match &failure.cause {
             Cause::Envelope(error) => Some(ErrorDetail::new(error)),

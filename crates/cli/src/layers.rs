@@ -7,29 +7,71 @@ use kpeel_envelope::limits::Meter;
 use kpeel_envelope::pipeline::SECTION_BPF;
 use kpeel_envelope::publication::{Resource, Run};
 
+use crate::hashes::{self, Hashes};
 use crate::report::{Layer, Opened, Published};
 use crate::sections;
-use crate::text::sha256;
 
 /// A host that takes notes and leaves all work to another one.
-#[derive(Debug)]
-pub(crate) struct Watch<'h, H> {
+pub(crate) struct Watch<'h, H: Host> {
     host: &'h mut H,
     /// The envelopes seen so far.
     pub(crate) layers: Vec<Layer>,
     /// What the host said to the bytes that no parser opened.
     pub(crate) recognised: Result<()>,
+    /// Hashes of what is still held.
+    pub(crate) hashes: Hashes,
     parser: String,
+    /// The image of the armed stage.
+    image: Option<H::Buffer>,
+    /// The initrd that counts so far.
+    initrd: Option<H::Buffer>,
 }
 
 impl<'h, H: Host> Watch<'h, H> {
-    pub(crate) fn new(host: &'h mut H) -> Self {
+    pub(crate) fn new(host: &'h mut H, hashes: Hashes) -> Self {
         Self {
             host,
             layers: Vec::new(),
             recognised: Ok(()),
+            hashes,
             parser: String::new(),
+            image: None,
+            initrd: None,
         }
+    }
+
+    /// Takes down what a parser published.
+    fn published(&mut self, run: &Run<H::Buffer>) -> Vec<Published> {
+        let image = self.image.take();
+        let mut published = Vec::new();
+        for resource in [Resource::Kernel, Resource::Initrd, Resource::Cmdline] {
+            for publication in run.publications.of(resource) {
+                let bytes = publication.bytes.as_ref();
+                let whole = image.as_ref().map(AsRef::as_ref);
+                let offset = whole.and_then(|whole| hashes::offset(bytes, whole));
+                published.push(Published {
+                    resource: resource.name(),
+                    size: bytes.len() as u64,
+                    sha256: self.hashes.sha256(bytes),
+                    offset: offset.map(|offset| offset as u64),
+                });
+            }
+        }
+        self.forget(run);
+        published
+    }
+
+    /// Of all that has been hashed, only the kernel and the initrd stay in memory.
+    fn forget(&mut self, run: &Run<H::Buffer>) {
+        let last = |resource| run.publications.of(resource).last();
+        let Some(kernel) = last(Resource::Kernel) else {
+            return;
+        };
+        if let Some(initrd) = last(Resource::Initrd) {
+            self.initrd = Some(initrd.bytes.clone());
+        }
+        let initrd = self.initrd.as_ref().map_or(&[][..], AsRef::as_ref);
+        self.hashes.keep(&[kernel.bytes.as_ref(), initrd]);
     }
 }
 
@@ -43,11 +85,11 @@ impl<H: Host> Host for Watch<'_, H> {
 
     fn verdict(&mut self, envelope: &Envelope<'_>) -> Result<Trust> {
         let pe = envelope.pe;
-        let listed = sections::sections(pe);
+        let listed = sections::sections(pe, &mut self.hashes);
         self.layers.push(Layer {
             depth: envelope.depth,
             size: pe.bytes().len() as u64,
-            sha256: sha256(pe.bytes()),
+            sha256: self.hashes.sha256(pe.bytes()),
             format: sections::format(pe),
             pe: sections::headers(pe),
             signature: sections::signature(pe),
@@ -57,7 +99,7 @@ impl<H: Host> Host for Watch<'_, H> {
             carrier: pe
                 .find(SECTION_BPF)
                 .next()
-                .map(|section| sections::carrier(section.data())),
+                .map(|section| sections::carrier(section.data(), &mut self.hashes)),
             opened_by: None,
         });
         self.host.verdict(envelope)
@@ -72,22 +114,16 @@ impl<H: Host> Host for Watch<'_, H> {
             Source::Embedded => SECTION_BPF.to_owned(),
             Source::Offered(name) => name.to_owned(),
         };
+        self.image = Some(stage.image.clone());
         self.host.arm(stage, carrier)
     }
 
     fn run(&mut self, armed: &mut Self::Armed) -> Result<Run<Self::Buffer>> {
         let run = self.host.run(armed)?;
         if run.complaint().is_none() {
-            let mut published = Vec::new();
-            for resource in [Resource::Kernel, Resource::Initrd, Resource::Cmdline] {
-                published.extend(run.publications.of(resource).map(|publication| Published {
-                    resource: resource.name(),
-                    size: publication.bytes.as_ref().len() as u64,
-                    sha256: sha256(publication.bytes.as_ref()),
-                }));
-            }
+            let published = self.published(&run);
+            let parser = std::mem::take(&mut self.parser);
             if let Some(layer) = self.layers.last_mut() {
-                let parser = std::mem::take(&mut self.parser);
                 layer.opened_by = Some(Opened {
                     parser,
                     published,

@@ -5,6 +5,7 @@
 use kpeel_sandbox::CarrierInfo;
 use serde::Serialize;
 
+use crate::hashes::Hashes;
 use crate::json::ErrorReport;
 
 /// A whole image.
@@ -63,10 +64,19 @@ pub(crate) struct Headers {
 pub(crate) struct Signature {
     pub(crate) present: bool,
     pub(crate) certificates: Vec<Certificate>,
+    /// Place of the certificate table in the layer.
+    pub(crate) table: Option<Extent>,
     /// Why Linux's digest would not cover the whole layer, if so.
     pub(crate) uncovered: Option<String>,
     /// Why the certificate table cannot be read, if so.
     pub(crate) error: Option<String>,
+}
+
+/// A stretch of a layer.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Extent {
+    pub(crate) offset: u64,
+    pub(crate) size: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -165,6 +175,8 @@ pub(crate) struct Published {
     pub(crate) resource: &'static str,
     pub(crate) size: u64,
     pub(crate) sha256: String,
+    /// Where it stands in the layer; `null` for what was unpacked or made.
+    pub(crate) offset: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -194,9 +206,14 @@ pub(crate) struct Blob {
 
 impl Blob {
     pub(crate) fn new(bytes: &[u8]) -> Self {
+        Self::known(bytes, &mut Hashes::default())
+    }
+
+    /// Of bytes that may have been hashed already.
+    pub(crate) fn known(bytes: &[u8], hashes: &mut Hashes) -> Self {
         Self {
             size: bytes.len() as u64,
-            sha256: crate::text::sha256(bytes),
+            sha256: hashes.sha256(bytes),
         }
     }
 }

@@ -7,8 +7,11 @@ use kpeel_envelope::pe::Pe;
 use kpeel_formats::{uki, word, zboot};
 use kpeel_sandbox::Machine;
 
-use crate::report::{Carrier, Certificate, Headers, Parser, Profile, Section, Signature, Zboot};
-use crate::text::{escape, sha256};
+use crate::hashes::Hashes;
+use crate::report::{
+    Carrier, Certificate, Extent, Headers, Parser, Profile, Section, Signature, Zboot,
+};
+use crate::text::escape;
 
 /// Longest section content shown as text.
 const TEXT_MAX: usize = 8192;
@@ -53,7 +56,7 @@ pub(crate) fn headers(pe: &Pe<'_>) -> Headers {
 
 /// All sections, each with the profile it belongs to: those before the first `.profile` are the
 /// base.
-pub(crate) fn sections(pe: &Pe<'_>) -> Vec<Section> {
+pub(crate) fn sections(pe: &Pe<'_>, hashes: &mut Hashes) -> Vec<Section> {
     let mut profile = None;
     let mut all = Vec::new();
     for section in pe.sections() {
@@ -72,7 +75,7 @@ pub(crate) fn sections(pe: &Pe<'_>) -> Vec<Section> {
             characteristics: section.characteristics,
             profile,
             size: data.len() as u64,
-            sha256: sha256(data),
+            sha256: hashes.sha256(data),
             text: text.then(|| text_of(data)),
         });
     }
@@ -97,6 +100,10 @@ pub(crate) fn signature(pe: &Pe<'_>) -> Signature {
     let mut signature = Signature {
         present: pe.certificate_table().is_some(),
         certificates: Vec::new(),
+        table: pe.certificate_table().map(|range| Extent {
+            offset: range.start as u64,
+            size: range.len() as u64,
+        }),
         uncovered: check_coverage(pe).err().map(|error| error.to_string()),
         error: None,
     };
@@ -115,11 +122,11 @@ pub(crate) fn signature(pe: &Pe<'_>) -> Signature {
 }
 
 /// A carrier and the parser in it.
-pub(crate) fn carrier(bytes: &[u8]) -> Carrier {
+pub(crate) fn carrier(bytes: &[u8], hashes: &mut Hashes) -> Carrier {
     let described = envelope::Carrier::parse(bytes).and_then(|it| kpeel_sandbox::describe(&it));
     Carrier {
         size: bytes.len() as u64,
-        sha256: sha256(bytes),
+        sha256: hashes.sha256(bytes),
         error: described.as_ref().err().map(ToString::to_string),
         parser: described.ok().map(|described| Parser::new(&described)),
     }

@@ -7,16 +7,19 @@ use kpeel_envelope::error::Error;
 use kpeel_envelope::pipeline::{self, Request, Unfolded};
 use kpeel_sandbox::{Buffer, Machine};
 
+use crate::atomic;
 use crate::draw;
 use crate::failure::{Failure, Result};
+use crate::hashes::Hashes;
 use crate::input::Kind;
 use crate::json::{self, ErrorReport};
 use crate::layers::Watch;
 use crate::offer::{Offer, ParserArgs};
+use crate::picture;
 use crate::report::{Blob, Outcome, Report};
 use crate::session::Session;
+use crate::svg;
 use crate::terminal::Terminal;
-use crate::text;
 
 /// Show the layers of an image as a tree
 ///
@@ -36,6 +39,10 @@ pub(crate) struct Inspect {
     /// Prints JSON instead of a tree
     #[arg(long)]
     json: bool,
+
+    /// Draws the layers to scale into an SVG file instead; - is standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    svg: Option<PathBuf>,
 }
 
 impl Inspect {
@@ -45,10 +52,12 @@ impl Inspect {
             Err(failure) if self.json => return Err(json::print_failure(terminal, failure)),
             Err(failure) => return Err(failure),
         };
-        if self.json {
-            json::print(terminal, &report)?;
-        } else {
-            terminal.result(draw::tree(&report).draw().as_bytes())?;
+        let drawn = || svg::draw(&picture::picture(&report));
+        match &self.svg {
+            _ if self.json => json::print(terminal, &report)?,
+            Some(file) if file.as_os_str() == "-" => terminal.result(drawn().as_bytes())?,
+            Some(file) => atomic::write(file, drawn().as_bytes())?,
+            None => terminal.result(draw::tree(&report).draw().as_bytes())?,
         }
         failure.map_or(Ok(()), Err)
     }
@@ -69,11 +78,14 @@ impl Inspect {
             embedded: self.parsers.embedded(),
             parsers: &parsers,
         };
-        let mut watch = Watch::new(session.sandbox());
+        let mut hashes = Hashes::default();
+        let sha256 = hashes.sha256(image.as_ref());
+        let mut watch = Watch::new(session.sandbox(), hashes);
         let unfolded = pipeline::unfold(&mut watch, request);
         let Watch {
             mut layers,
             recognised,
+            mut hashes,
             ..
         } = watch;
         for warning in session.warnings() {
@@ -82,10 +94,11 @@ impl Inspect {
                 opened.warnings.push(warning);
             }
         }
+        let unfolded = unfolded.map(|unfolded| outcome(&unfolded, &mut hashes));
         let (result, failure) = judge(&path, unfolded, recognised, !layers.is_empty());
         let report = Report {
             size: image.len() as u64,
-            sha256: text::sha256(image.as_ref()),
+            sha256,
             path,
             layers,
             result,
@@ -98,12 +111,12 @@ impl Inspect {
 /// What the end of the pipeline means for a command that only looks.
 fn judge(
     path: &str,
-    unfolded: std::result::Result<Unfolded<Buffer>, Error>,
+    unfolded: std::result::Result<Outcome, Error>,
     recognised: std::result::Result<(), Error>,
     any_layer: bool,
 ) -> (Option<Outcome>, Option<Failure>) {
     match unfolded {
-        Ok(unfolded) => (Some(outcome(&unfolded)), None),
+        Ok(outcome) => (Some(outcome), None),
         // A PE image that holds no kernel is worth a look too.
         Err(error) if any_layer && recognised.err().is_some_and(|unknown| same(unknown, error)) => {
             (None, None)
@@ -117,14 +130,14 @@ fn same(one: Error, other: Error) -> bool {
     Error { depth: 0, ..one } == Error { depth: 0, ..other }
 }
 
-fn outcome(unfolded: &Unfolded<Buffer>) -> Outcome {
+fn outcome(unfolded: &Unfolded<Buffer>, hashes: &mut Hashes) -> Outcome {
     Outcome {
-        kernel: Blob::new(unfolded.kernel.as_ref()),
+        kernel: Blob::known(unfolded.kernel.as_ref(), hashes),
         kernel_machine: Machine::of_kernel(unfolded.kernel.as_ref()).map(Machine::name),
         initrd: unfolded
             .initrd
             .as_ref()
-            .map(|bytes| Blob::new(bytes.as_ref())),
+            .map(|bytes| Blob::known(bytes.as_ref(), hashes)),
         cmdline: unfolded
             .cmdline
             .as_ref()

@@ -79,6 +79,25 @@ pub(crate) struct Unfold {
     json: bool,
 }
 
+/// A success.
+struct Done {
+    image: String,
+    kernel: Written,
+    initrd: Option<Written>,
+    cmdline: Option<Written>,
+    envelopes_opened: u32,
+    profile: Option<u32>,
+    signers: Vec<Signer>,
+    warnings: Vec<Warning>,
+}
+
+/// One file written.
+struct Written {
+    path: String,
+    bytes: Buffer,
+    parts: Parts,
+}
+
 /// The JSON document of a success.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -105,16 +124,43 @@ struct File {
     caller: bool,
 }
 
+impl Report {
+    /// Hashes the files: only who asked for the document waits for that.
+    fn new(done: Done) -> Self {
+        Self {
+            image: done.image,
+            kernel: File::new(done.kernel),
+            initrd: done.initrd.map(File::new),
+            cmdline: done.cmdline.map(File::new),
+            envelopes_opened: done.envelopes_opened,
+            profile: done.profile,
+            signers: done.signers,
+            warnings: done.warnings,
+        }
+    }
+}
+
+impl File {
+    fn new(written: Written) -> Self {
+        Self {
+            path: written.path,
+            blob: Blob::new(written.bytes.as_ref()),
+            envelope: written.parts.envelope,
+            caller: written.parts.caller,
+        }
+    }
+}
+
 impl Unfold {
     pub(crate) fn run(&self, terminal: &mut Terminal) -> Result<()> {
         match self.unfold(terminal) {
-            Ok(report) if self.json => json::print(terminal, &report),
+            Ok(done) if self.json => json::print(terminal, &Report::new(done)),
             Err(failure) if self.json => Err(json::print_failure(terminal, failure)),
             done => done.map(|_| ()),
         }
     }
 
-    fn unfold(&self, terminal: &mut Terminal) -> Result<Report> {
+    fn unfold(&self, terminal: &mut Terminal) -> Result<Done> {
         let cmdline = self.cmdline()?;
         let offers = self.parsers.offers()?;
         let parsers: Vec<_> = offers.iter().map(Offer::parser).collect();
@@ -180,18 +226,18 @@ impl Unfold {
             caller: false,
         };
         let mut files = Files::new(&self.output)?;
-        let report = Report {
+        let done = Done {
             image: path,
-            kernel: files.add("kernel", &unfolded.kernel, kernel)?,
-            initrd: files.add_or_remove("initrd", unfolded.initrd.as_ref(), initrd)?,
-            cmdline: files.add_or_remove("cmdline", unfolded.cmdline.as_ref(), cmdline)?,
+            kernel: files.add("kernel", unfolded.kernel, kernel)?,
+            initrd: files.add_or_remove("initrd", unfolded.initrd, initrd)?,
+            cmdline: files.add_or_remove("cmdline", unfolded.cmdline, cmdline)?,
             envelopes_opened: opened,
             profile,
             signers: verifier.as_ref().map(Verifier::signers).unwrap_or_default(),
             warnings,
         };
         files.commit()?;
-        Ok(report)
+        Ok(done)
     }
 
     /// The caller's command line with the selector of `--profile` before it.
@@ -228,23 +274,22 @@ impl<'d> Files<'d> {
         })
     }
 
-    fn add(&mut self, name: &str, bytes: &Buffer, parts: Parts) -> Result<File> {
+    fn add(&mut self, name: &str, bytes: Buffer, parts: Parts) -> Result<Written> {
         let path = self.directory.join(name);
         self.pending.push(Pending::write(&path, bytes.as_ref())?);
-        Ok(File {
+        Ok(Written {
             path: path.display().to_string(),
-            blob: Blob::new(bytes.as_ref()),
-            envelope: parts.envelope,
-            caller: parts.caller,
+            bytes,
+            parts,
         })
     }
 
     fn add_or_remove(
         &mut self,
         name: &str,
-        bytes: Option<&Buffer>,
+        bytes: Option<Buffer>,
         parts: Parts,
-    ) -> Result<Option<File>> {
+    ) -> Result<Option<Written>> {
         if let Some(bytes) = bytes {
             return self.add(name, bytes, parts).map(Some);
         }

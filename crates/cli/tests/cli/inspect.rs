@@ -95,16 +95,23 @@ fn sections_have_the_hashes_of_what_objcopy_dumps() {
         .iter()
         .find(|section| section["name"] == ".linux")
         .unwrap();
-    let file = bench.write("linux", &linux);
-    let tool = std::process::Command::new("sha256sum")
-        .arg(file)
-        .output()
-        .unwrap();
-    let expected = String::from_utf8(tool.stdout).unwrap();
-    assert_eq!(
-        section["sha256"].as_str().unwrap(),
-        expected.split(' ').next().unwrap()
-    );
+    assert_eq!(section["sha256"], sha256sum(&bench.write("linux", &linux)));
+    // The same bytes under their other names, and other bytes: no hash is taken for another's.
+    let published = |layer: usize| &told["layers"][layer]["opened_by"]["published"][0];
+    assert_eq!(published(0)["sha256"], section["sha256"]);
+    assert_eq!(told["layers"][1]["sha256"], section["sha256"]);
+    let plain = sha256sum(&bench.write("kernel", &kernel()));
+    assert_eq!(published(1)["sha256"], plain.as_str());
+    assert_eq!(told["result"]["kernel"]["sha256"], plain.as_str());
+    let whole = sha256sum(&image);
+    assert_eq!(told["sha256"], whole.as_str());
+    assert_eq!(told["layers"][0]["sha256"], whole.as_str());
+}
+
+fn sha256sum(file: &std::path::Path) -> String {
+    let tool = std::process::Command::new("sha256sum").arg(file).output();
+    let told = String::from_utf8(tool.unwrap().stdout).unwrap();
+    told.split(' ').next().unwrap().to_owned()
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod inspect;
 mod load;
 mod measure;
 mod parser;
+mod picture;
 mod support;
 #[cfg(target_arch = "x86_64")]
 mod system;

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::draw;
 use crate::failure::{Failure, Result};
+use crate::hashes::Hashes;
 use crate::input::Kind;
 use crate::json::{self, ErrorReport};
 use crate::offer::Offer;
@@ -109,7 +110,7 @@ impl Check {
             parser: offer.name.clone(),
             image: path,
             verdict,
-            carrier: sections::carrier(&offer.carrier),
+            carrier: sections::carrier(&offer.carrier, &mut Hashes::default()),
             published: run.as_ref().map(published).unwrap_or_default(),
             warnings: session.warnings(),
             instructions: session.instructions(),

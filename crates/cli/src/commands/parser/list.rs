@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::failure::Result;
+use crate::hashes::Hashes;
 use crate::json;
 use crate::report::Carrier;
 use crate::sections;
@@ -36,7 +37,7 @@ impl List {
     pub(crate) fn run(&self, terminal: &mut Terminal) -> Result<()> {
         let entry = |bundled: &kpeel_parsers::Bundled| Entry {
             name: bundled.name,
-            carrier: sections::carrier(bundled.carrier),
+            carrier: sections::carrier(bundled.carrier, &mut Hashes::default()),
         };
         let parsers: Vec<_> = kpeel_parsers::BUNDLED.iter().map(entry).collect();
         if self.json {
