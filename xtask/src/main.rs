@@ -6,7 +6,8 @@ mod packages;
 mod parsers;
 mod steps;
 
-use std::process::ExitCode;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 
 use packages::{DEMO, Missing, TOOLS};
 use steps::{cargo, cargo_env};
@@ -38,7 +39,7 @@ const TASKS: &[Task] = &[
     ),
     (
         "bench",
-        "machine | codec FILE | load: kpeel beside its peers, as ratios",
+        "machine | codec FILE | load | unfold [--json]: kpeel beside its peers, as ratios",
         bench,
     ),
     (
@@ -52,6 +53,11 @@ const TASKS: &[Task] = &[
         fuzz_,
     ),
     (
+        "gates",
+        "instructions executed, beside the baseline in the tree; --update: take a new one",
+        gates,
+    ),
+    (
         "kernel",
         "build a test kernel: --arch ARCH [--debug | --stock]",
         kernel,
@@ -60,6 +66,11 @@ const TASKS: &[Task] = &[
         "documents",
         "write man pages and shell completions to target/documents",
         documents,
+    ),
+    (
+        "picture",
+        "make the nested image that docs/layers.svg shows, and draw it anew",
+        picture,
     ),
     (
         "setup",
@@ -216,6 +227,17 @@ fn documents(_args: &[String]) -> Result<(), Failure> {
     ])
 }
 
+fn picture(args: &[String]) -> Result<(), Failure> {
+    packages::ensure(TOOLS, has(args, "--yes")).map_err(Failure::Packages)?;
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let image = format!("{root}/target/picture/linux.efi");
+    let run = ["run", "--quiet", "--package", "kpeel-cli"];
+    cargo(&[&run[..], &["--example", "nested_image", "--", &image]].concat())?;
+    let picture = format!("{root}/docs/layers.svg");
+    let inspect = ["--bin", "kpeel", "--", "inspect", &image, "--svg", &picture];
+    cargo(&[&run[..], &inspect].concat())
+}
+
 fn bench(args: &[String]) -> Result<(), Failure> {
     packages::ensure(TOOLS, has(args, "--yes")).map_err(Failure::Packages)?;
     match args.first().map(String::as_str) {
@@ -237,8 +259,10 @@ fn bench(args: &[String]) -> Result<(), Failure> {
             "--",
             "load",
         ]),
+        Some("unfold") => speed("unfold", &args[1..]),
         _ => Err(Failure::Step(
-            "usage: cargo xtask bench machine | codec FILE | load".into(),
+            "usage: cargo xtask bench machine | codec FILE | load | unfold [--json] [--rounds N]"
+                .into(),
         )),
     }
 }
@@ -246,6 +270,33 @@ fn bench(args: &[String]) -> Result<(), Failure> {
 fn fuzz_(args: &[String]) -> Result<(), Failure> {
     packages::ensure(TOOLS, has(args, "--yes")).map_err(Failure::Packages)?;
     fuzz::fuzz(args)
+}
+
+fn gates(args: &[String]) -> Result<(), Failure> {
+    packages::ensure(TOOLS, has(args, "--yes")).map_err(Failure::Packages)?;
+    speed("gates", args)
+}
+
+/// Builds kpeel and what measures it, always the two together: which packages are built decides the code.
+fn speed(command: &str, args: &[String]) -> Result<(), Failure> {
+    // Incremental builds make other code.
+    let env = [("CARGO_INCREMENTAL", "0")];
+    let packages = ["--package", "kpeel-cli", "--package", "kpeel-speed"];
+    cargo_env(
+        &[&["build", "--quiet", "--release"], &packages[..]].concat(),
+        &env,
+    )?;
+    let mut measure = Command::new(release_directory().join("kpeel-speed"));
+    measure.arg(command);
+    measure.args(args.iter().filter(|arg| *arg != "--yes"));
+    steps::run(measure, &format!("kpeel-speed {command}"))
+}
+
+/// Where cargo leaves release builds: beside the directory that this program runs in.
+fn release_directory() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    let target = own.ancestors().nth(2).unwrap_or(&own);
+    target.join("release")
 }
 
 fn kernel(args: &[String]) -> Result<(), Failure> {

@@ -46,6 +46,7 @@ pub(crate) const TOOLS: &[&str] = &[
     "sbsigntool",
     "softhsm2",
     "swtpm",
+    "valgrind",
     "xz-utils",
     "zstd",
 ];
