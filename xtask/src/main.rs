@@ -39,7 +39,7 @@ const TASKS: &[Task] = &[
     ),
     (
         "bench",
-        "machine | codec FILE | load | unfold [--json]: kpeel beside its peers, as ratios",
+        "machine | codec FILE | load | unfold [--json] | image: kpeel beside its peers, as ratios",
         bench,
     ),
     (
@@ -260,8 +260,14 @@ fn bench(args: &[String]) -> Result<(), Failure> {
             "load",
         ]),
         Some("unfold") => speed("unfold", &args[1..]),
+        Some("image") => {
+            let bench = ["bench", "--quiet", "--package", "kpeel-cli"];
+            let rest = args.iter().skip(1).map(String::as_str);
+            let rest: Vec<&str> = rest.filter(|arg| *arg != "--yes").collect();
+            cargo(&[&bench[..], &["--bench", "image", "--"], &rest].concat())
+        }
         _ => Err(Failure::Step(
-            "usage: cargo xtask bench machine | codec FILE | load | unfold [--json] [--rounds N]"
+            "usage: cargo xtask bench machine | codec FILE | load | unfold [--json] [--rounds N] | image [--rounds N]"
                 .into(),
         )),
     }
