@@ -40,6 +40,11 @@ impl ParserArgs {
         !self.no_embedded
     }
 
+    /// Whether parsers were chosen, rather than left to the image and to kpeel.
+    pub(crate) fn chosen(&self) -> bool {
+        self.no_embedded || !self.parsers.is_empty()
+    }
+
     /// The parsers offered, in order.
     pub(crate) fn offers(&self) -> Result<Vec<Offer>> {
         if self.parsers.is_empty() {

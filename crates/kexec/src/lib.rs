@@ -11,6 +11,7 @@
 mod error;
 mod explain;
 mod file;
+mod host;
 mod memfd;
 pub mod segments;
 mod status;
@@ -19,6 +20,7 @@ mod syscall;
 pub use error::{Error, Result};
 pub use explain::{Circumstances, Explanation, explain};
 pub use file::{FileLoad, file_load, file_unload};
+pub use host::KernelHost;
 pub use memfd::sealed;
 pub use status::{Lockdown, Status};
 pub use syscall::{Call, reboot, supported};

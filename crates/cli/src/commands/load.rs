@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::failure::Result;
 use crate::json;
-use crate::load::{CallName, Places, Target, Wish};
+use crate::load::{CallName, HostName, Places, Target, Wish};
 use crate::offer::{Offer, ParserArgs};
 use crate::terminal::Terminal;
 use crate::trust::Trust;
@@ -62,6 +62,14 @@ pub(crate) struct Load {
     /// Shows what would be loaded, and where each part comes from; loads nothing
     #[arg(long)]
     dry_run: bool,
+
+    /// Who opens the image: the running kernel, or kpeel's sandbox
+    ///
+    /// Without this option it is the kernel where it can (CONFIG_KEXEC_PE): it verifies the signature of
+    /// the whole image and runs the parser that the image carries. What the kernel refuses is not
+    /// tried again in the sandbox. A dry run is always the sandbox's.
+    #[arg(long, value_name = "kernel|user")]
+    host: Option<HostName>,
 
     /// Uses kexec_file_load (file) or kexec_load (segments), not what fits the running kernel
     #[arg(long, value_name = "file|segments")]
@@ -133,7 +141,13 @@ impl Load {
     }
 
     fn load(&self, terminal: &mut Terminal) -> Result<()> {
-        let prepared = self.wish()?.prepare(terminal)?;
+        let wish = self.wish()?;
+        if !self.dry_run
+            && let Some(load) = wish.for_kernel(self.host, self.parsers.chosen(), terminal)?
+        {
+            return load.load(terminal);
+        }
+        let prepared = wish.prepare(terminal)?;
         if !self.dry_run {
             prepared.warn(terminal);
             return prepared.load(terminal);

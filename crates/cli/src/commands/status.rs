@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use kpeel_kexec::{Lockdown, Status as Kexec};
+use kpeel_kexec::{KernelHost, Lockdown, Status as Kexec};
 use serde::Serialize;
 
 use crate::failure::{Failure, Result};
@@ -38,6 +38,8 @@ struct Report {
     chosen: Option<String>,
     /// Why that one, or why none.
     chosen_why: String,
+    /// The kernel's own host of parsers; null if it has none.
+    kernel_host: Option<HostReport>,
     lockdown: Option<&'static str>,
     secure_boot: Option<bool>,
     /// Whose signatures a load would ask for.
@@ -45,12 +47,22 @@ struct Report {
     trust_why: &'static str,
 }
 
+/// What the kernel's host says of itself.
+#[derive(Debug, Serialize)]
+struct HostReport {
+    abi_version: u32,
+    codecs: Vec<String>,
+    depth: u32,
+}
+
 impl Status {
     pub(crate) fn run(&self, terminal: &mut Terminal) -> Result<()> {
-        let status = Kexec::read(&self.root).map_err(|error| Failure::system(error.to_string()));
-        match status {
-            Ok(status) => {
-                let report = Report::new(&status, Has::running());
+        let told = Kexec::read(&self.root)
+            .and_then(|status| Ok((status, KernelHost::read(&self.root)?)))
+            .map_err(|error| Failure::system(error.to_string()));
+        match told {
+            Ok((status, host)) => {
+                let report = Report::new(&status, host, Has::running());
                 if self.json {
                     return json::print(terminal, &report);
                 }
@@ -63,7 +75,7 @@ impl Status {
 }
 
 impl Report {
-    fn new(status: &Kexec, has: Has) -> Self {
+    fn new(status: &Kexec, host: Option<KernelHost>, has: Has) -> Self {
         let calls = [(has.file, "kexec_file_load"), (has.segments, "kexec_load")];
         let (chosen, chosen_why) = match has.choose(None, false) {
             Ok(choice) => (Some(choice.call.to_string()), choice.why.to_owned()),
@@ -81,6 +93,11 @@ impl Report {
                 .collect(),
             chosen,
             chosen_why,
+            kernel_host: host.map(|host| HostReport {
+                abi_version: host.abi_version,
+                codecs: host.codecs,
+                depth: host.depth,
+            }),
             lockdown: lockdown(status.lockdown),
             secure_boot: status.secure_boot,
             trust: trusting.name(),
@@ -104,6 +121,14 @@ impl Report {
         }
         let chosen = self.chosen.as_deref().unwrap_or("none");
         line("chosen", &format!("{chosen}: {}", self.chosen_why));
+        let host = self.kernel_host.as_ref().map(|host| {
+            let (version, depth) = (host.abi_version, host.depth);
+            format!(
+                "version {version}, depth {depth}, {}",
+                host.codecs.join(" ")
+            )
+        });
+        line("kernel host", host.as_deref().unwrap_or("none"));
         line("lockdown", self.lockdown.unwrap_or("unknown"));
         line("Secure Boot", yes_no(self.secure_boot));
         line("trust", &format!("{}: {}", self.trust, self.trust_why));

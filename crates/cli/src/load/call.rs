@@ -218,7 +218,7 @@ pub(crate) fn capable() -> bool {
 }
 
 /// Sealed memory, mapped: a copy would double what a load needs.
-fn map(file: &fs::File, size: u64) -> Result<Buffer> {
+pub(super) fn map(file: &fs::File, size: u64) -> Result<Buffer> {
     // Its size was checked when it was sealed.
     let meter = Arc::new(Meter::new(Limits::default()));
     Buffer::from_sealed(file, "sealed memory", size, &meter)

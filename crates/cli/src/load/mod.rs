@@ -7,6 +7,7 @@
 mod call;
 mod child;
 mod choose;
+mod host;
 mod input;
 mod isolate;
 mod look;
@@ -26,6 +27,7 @@ use kpeel_sandbox::Machine;
 pub(crate) use self::call::{capable, unload, unload_failure};
 pub(crate) use self::child::run as open_confined;
 pub(crate) use self::choose::{CallName, Choice, Has, Trusting};
+pub(crate) use self::host::HostName;
 pub(crate) use self::isolate::CHILD;
 
 use self::input::Input;

@@ -118,6 +118,7 @@ fn status_tells_what_the_kernel_tells() {
         "crash loaded  no",
         "crash memory  268435456 bytes",
         "disabled      no",
+        "kernel host   none",
         "lockdown      none",
         "Secure Boot   unknown",
         "trust         none: neither Secure Boot nor kernel lockdown is on",
@@ -128,6 +129,23 @@ fn status_tells_what_the_kernel_tells() {
     assert_eq!(told["loaded"], true);
     assert_eq!(told["crash_size"], 268_435_456);
     assert_eq!(told["secure_boot"], serde_json::Value::Null);
+    assert_eq!(told["kernel_host"], serde_json::Value::Null);
+    for (file, text) in [
+        ("abi_version", "1\n"),
+        ("codecs", "gzip zstd\n"),
+        ("depth", "4\n"),
+    ] {
+        put(
+            &root,
+            &format!("sys/kernel/kexec_pe/{file}"),
+            text.as_bytes(),
+        );
+    }
+    let shown = succeeds(&mut below("status", &root));
+    assert!(
+        shown.contains("kernel host   version 1, depth 4, gzip zstd\n"),
+        "{shown}"
+    );
     put(&root, "sys/kernel/kexec_loaded", b"perhaps\n");
     fails(&mut below("status", &root), 3);
 }

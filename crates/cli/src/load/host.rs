@@ -1,0 +1,321 @@
+//! Loading through the kernel's own host: Linux verifies the image, runs its parsers and composes the parts.
+//!
+//! Nothing is unpacked here, so that the signature that covers the image is the one that counts. What the kernel
+//! refuses is not tried again in user space.
+
+use std::ffi::CString;
+use std::os::fd::AsFd;
+use std::str::FromStr;
+
+use kpeel_abi::VERSION;
+use kpeel_envelope::limits::Limits;
+use kpeel_envelope::pe::Pe;
+use kpeel_envelope::pipeline::SECTION_BPF;
+use kpeel_kexec::{Call, Circumstances, Error, FileLoad, KernelHost, Status};
+
+use super::Wish;
+use super::call::{capable, explained, map, unload};
+use super::input::Input;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::terminal::Terminal;
+use crate::trust::Trust;
+
+/// Who opens the image.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum HostName {
+    /// The running kernel.
+    Kernel,
+    /// This program's sandbox.
+    User,
+}
+
+impl FromStr for HostName {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> std::result::Result<Self, Self::Err> {
+        match name {
+            "kernel" => Ok(Self::Kernel),
+            "user" => Ok(Self::User),
+            _ => Err("needed kernel or user"),
+        }
+    }
+}
+
+/// A load that the kernel does alone.
+pub(crate) struct KernelLoad {
+    status: Status,
+    image: Input,
+    initrd: Option<Input>,
+    cmdline: CString,
+    signed: bool,
+    crash: bool,
+    debug: bool,
+}
+
+impl Wish {
+    /// The load, if the kernel's host is to do it: because it is asked for, or because it is there and can.
+    ///
+    /// # Errors
+    /// With `--host kernel`, what it cannot do, by name; and files that cannot be read.
+    pub(crate) fn for_kernel(
+        &self,
+        asked: Option<HostName>,
+        chosen_parsers: bool,
+        terminal: &mut Terminal,
+    ) -> Result<Option<KernelLoad>> {
+        if asked == Some(HostName::User) {
+            return Ok(None);
+        }
+        let host =
+            KernelHost::read(&self.root).map_err(|error| Failure::system(error.to_string()))?;
+        let cannot = absent(host.as_ref()).or_else(|| self.beyond_kernel(chosen_parsers));
+        if let Some(cannot) = cannot {
+            return match asked {
+                Some(_) => Err(cannot),
+                None => Ok(None),
+            };
+        }
+        // A boot entry's parts become the wish's; the wish may be needed as it was.
+        match self.clone().kernel_load(terminal)? {
+            Err(cannot) if asked.is_some() => Err(cannot),
+            load => Ok(load.ok()),
+        }
+    }
+
+    /// What is asked for that only the sandbox can do.
+    fn beyond_kernel(&self, chosen_parsers: bool) -> Option<Failure> {
+        let certificates = matches!(self.trust, Some(Trust::Certificates(_)));
+        let reasons = [
+            (self.call == Some(Call::Segments), "--syscall segments"),
+            (self.dtb.is_some(), "--dtb"),
+            (chosen_parsers, "--parser and --no-embedded"),
+            (certificates, "--trust with certificates"),
+            (!self.revoke.is_empty(), "--revoke"),
+            // Whether the image has a line of its own shows only when it is open.
+            (self.command_line.is_some(), "--command-line"),
+        ];
+        let what = reasons.into_iter().find(|(is, _)| *is)?.1;
+        Some(Failure::usage(format!(
+            "--host kernel: found {what} beside it, which needs --host user"
+        )))
+    }
+
+    /// The load; inside, why an image cannot go to the kernel's host.
+    fn kernel_load(&mut self, terminal: &mut Terminal) -> Result<Result<KernelLoad>> {
+        let (path, _, options) = self.target()?;
+        if self.dtb.is_some() {
+            return Ok(Err(Failure::usage(
+                "--host kernel: the boot entry has a device tree, which needs --host user",
+            )));
+        }
+        if path.as_os_str() == "-" {
+            return Ok(Err(Failure::usage(
+                "--host kernel: found standard input, needed a file, which the kernel reads itself",
+            )));
+        }
+        let parts = self.cmdline(options)?;
+        let line = self.line(&parts)?.unwrap_or_default();
+        let cmdline = CString::new(line)
+            .map_err(|_| Failure::usage("command line: found a NUL in it, needed none"))?;
+        let progress = terminal.progress();
+        progress.begin(format!("reading {}", path.display()), None);
+        let limits = Limits::default();
+        let image = Input::one(&path, "image", limits.image)?;
+        let signed = match carried(&image)? {
+            Ok(signed) => signed,
+            Err(why) => return Ok(Err(why.of(&path))),
+        };
+        let initrd = (!self.initrds.is_empty())
+            .then(|| Input::joined(&self.initrds, "initrd", limits.initrd))
+            .transpose()?;
+        let status =
+            Status::read(&self.root).map_err(|error| Failure::system(error.to_string()))?;
+        Ok(Ok(KernelLoad {
+            status,
+            image,
+            initrd,
+            cmdline,
+            signed,
+            crash: self.crash,
+            debug: self.debug,
+        }))
+    }
+}
+
+/// Why there is no host to use.
+fn absent(host: Option<&KernelHost>) -> Option<Failure> {
+    match host {
+        Some(host) if host.abi_version == VERSION => None,
+        Some(host) => Some(Failure::system(format!(
+            "--host kernel: found version {} of the contract with parsers, needed {VERSION}",
+            host.abi_version
+        ))),
+        None => Some(Failure::system(
+            "--host kernel: the running kernel opens no PE boot images (CONFIG_KEXEC_PE): found no \
+             /sys/kernel/kexec_pe",
+        )),
+    }
+}
+
+/// Whether the image has a certificate table; inside, why the kernel's host would not take it. Only headers are read.
+fn carried(image: &Input) -> Result<Result<bool>> {
+    let refusal = |text: &str| {
+        Ok(Err(Failure::told(
+            Exit::Image,
+            format!("--host kernel: {text}"),
+        )))
+    };
+    if image.original().is_none() {
+        return refusal("found a pipe, needed a file, which the kernel reads itself");
+    }
+    let bytes = map(&image.memory, image.size)?;
+    match Pe::parse(bytes.as_ref()) {
+        Ok(pe) if pe.find(SECTION_BPF).next().is_some() => Ok(Ok(pe.certificate_table().is_some())),
+        Ok(_) => refusal("found no section .bpf, needed an image that carries its parser"),
+        Err(_) => refusal("found no PE image, needed one that carries its parser"),
+    }
+}
+
+impl KernelLoad {
+    /// Loads. An earlier loaded kernel of the same kind is replaced.
+    pub(crate) fn load(self, terminal: &mut Terminal) -> Result<()> {
+        let progress = terminal.progress();
+        progress.begin(format!("loading {}", self.path()), None);
+        if self.crash && self.status.crash_size == Some(0) {
+            return Err(self.failure(&Error::NoCrashReservation));
+        }
+        self.check_unchanged()?;
+        let image = self.image.original().unwrap_or(&self.image.memory);
+        let initrd = self
+            .initrd
+            .as_ref()
+            .map(|initrd| initrd.original().unwrap_or(&initrd.memory));
+        let load = FileLoad {
+            kernel: image.as_fd(),
+            initrd: initrd.map(AsFd::as_fd),
+            cmdline: &self.cmdline,
+            crash: self.crash,
+            debug: self.debug,
+        };
+        kpeel_kexec::file_load(&load).map_err(|error| self.failure(&error))?;
+        self.check_unchanged()
+            .map_err(|changed| match unload(Call::File, self.crash) {
+                Ok(()) => changed,
+                Err(error) => Failure::refused(format!(
+                    "the file changed while it was being loaded, and unloading it failed: {error}"
+                )),
+            })
+    }
+
+    fn check_unchanged(&self) -> Result<()> {
+        self.image.check_unchanged()?;
+        self.initrd.as_ref().map_or(Ok(()), Input::check_unchanged)
+    }
+
+    fn path(&self) -> String {
+        let part = self.image.parts.first();
+        part.map_or_else(
+            || "image".to_owned(),
+            |part| part.path.display().to_string(),
+        )
+    }
+
+    /// What a failure means where the kernel opens the image.
+    fn failure(&self, error: &Error) -> Failure {
+        let about = Circumstances {
+            status: &self.status,
+            capable: capable(),
+            signed: Some(self.signed),
+            signer: None,
+            unpacked: false,
+            crash: self.crash,
+        };
+        let failure = match told(error) {
+            Some((exit, text)) => Failure::told(exit, format!("{error}: {text}{LOG}")),
+            None => explained(error, &about),
+        };
+        Failure {
+            path: Some(self.path()),
+            ..failure
+        }
+    }
+}
+
+/// The kernel's log has what an errno cannot say.
+const LOG: &str =
+    ": the kernel's log (dmesg) names the envelope, the field, what was found and needed";
+
+/// `include/uapi/asm-generic/errno-base.h` and `errno.h` of Linux.
+const E2BIG: i32 = 7;
+const ENOEXEC: i32 = 8;
+const ENOMEM: i32 = 12;
+const EINVAL: i32 = 22;
+const EOPNOTSUPP: i32 = 95;
+
+/// What the host's classes of errors are as an errno (`kpeel_envelope::error::Error::errno`); the others are explained
+/// like every load's.
+fn told(error: &Error) -> Option<(Exit, &'static str)> {
+    let Error::Call { source, .. } = error else {
+        return None;
+    };
+    Some(match source.raw_os_error()? {
+        ENOEXEC => (Exit::Image, "the kernel takes no such image"),
+        EOPNOTSUPP => (
+            Exit::Image,
+            "the image needs what this kernel does not support",
+        ),
+        E2BIG => (Exit::Refused, "the image exceeds a bound"),
+        EINVAL => (
+            Exit::System,
+            "the kernel takes no such image, initrd and command line together",
+        ),
+        ENOMEM => (
+            Exit::System,
+            "memory ran out, of the machine or of the caller's memory cgroup",
+        ),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(abi_version: u32) -> KernelHost {
+        KernelHost {
+            abi_version,
+            codecs: Vec::new(),
+            depth: 4,
+        }
+    }
+
+    #[test]
+    fn only_a_host_of_this_contract_is_used() {
+        assert!(absent(Some(&host(VERSION))).is_none());
+        let other = absent(Some(&host(VERSION + 1))).unwrap();
+        assert!(other.to_string().contains("version"), "{other}");
+        let none = absent(None).unwrap();
+        assert_eq!(none.exit(), Exit::System);
+        assert!(none.to_string().contains("CONFIG_KEXEC_PE"), "{none}");
+    }
+
+    #[test]
+    fn classes_of_the_host_keep_their_exit_codes() {
+        let exit = |errno| {
+            let source = std::io::Error::from_raw_os_error(errno);
+            told(&Error::Call {
+                call: Call::File,
+                source,
+            })
+            .map(|told| told.0)
+        };
+        assert_eq!(exit(ENOEXEC), Some(Exit::Image));
+        assert_eq!(exit(EOPNOTSUPP), Some(Exit::Image));
+        assert_eq!(exit(E2BIG), Some(Exit::Refused));
+        // Explained with the keyrings and with lockdown, as for every load.
+        let (eperm, ekeyrejected) = (1, 129);
+        assert_eq!(exit(ekeyrejected), None);
+        assert_eq!(exit(eperm), None);
+    }
+}
