@@ -330,6 +330,27 @@ fn the_release_is_read_out_of_every_kernel_and_codec() {
     }
 }
 
+/// ukify 257 reads gzip and lzma; of the others it finds no release, or it gives up.
+#[test]
+fn differs_the_release_of_a_packed_kernel_is_read() {
+    let bench = Bench::new();
+    let mut kernel = tiny_kernel(Machine::Arm64, 20_000);
+    let banner = b"Linux version 6.12.0-kpeel (builder@example) (gcc) #1 SMP\n\0";
+    kernel[9000..9000 + banner.len()].copy_from_slice(banner);
+    let stub = format!("--stub={}", fetch(Item::StubArm64).unwrap().display());
+    for codec in [Codec::Zstd, Codec::Xz, Codec::Lzo] {
+        zboot(Machine::Arm64, codec, &kernel, &bench.0.join("vmlinuz.efi")).unwrap();
+        let all = [stub.clone(), "--linux=vmlinuz.efi".into()];
+        let finds = bench.ukify(&all, "theirs.efi").status.success()
+            && !expected_sections(&bench.0.join("theirs.efi"), ".uname")
+                .unwrap()
+                .is_empty();
+        assert!(!finds, "{codec:?}");
+        let ours = bench.ours(&all, "ours.efi");
+        assert_eq!(expected_section(&ours, ".uname").unwrap(), b"6.12.0-kpeel");
+    }
+}
+
 /// ukify 257 leaves these out of a profile that it joins.
 #[test]
 fn differs_a_joined_profile_keeps_its_device_trees_and_keys() {
@@ -340,6 +361,7 @@ fn differs_a_joined_profile_keeps_its_device_trees_and_keys() {
         "--devicetree-auto=dtb2",
         "--hwids=hwids",
         "--pcrpkey=key",
+        "--section=.other:@mine",
     ]);
     profile.push(addon_stub());
     let profile = bench.compare(&profile);
@@ -355,7 +377,7 @@ fn differs_a_joined_profile_keeps_its_device_trees_and_keys() {
         bench.ours(&all, "ours.efi"),
         bench.theirs(&all, "theirs.efi"),
     );
-    for name in [".dtbauto", ".hwids", ".pcrpkey"] {
+    for name in [".dtbauto", ".hwids", ".pcrpkey", ".other"] {
         let count = |image: &Path| expected_sections(image, name).unwrap().len();
         assert_eq!((count(&ours), count(&theirs)), (1, 0), "{name}");
     }
