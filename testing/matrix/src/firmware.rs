@@ -54,14 +54,27 @@ impl Disk {
         Ok(Self(disk))
     }
 
+    /// Puts another file on it.
+    pub(crate) fn add(&self, path: &str, content: &[u8]) -> Outcome<()> {
+        let file = self.0.join(path);
+        if let Some(parent) = file.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        Ok(fs::write(file, content)?)
+    }
+
     /// The machine with firmware and this disk; the disk lives as long as this value.
     pub(crate) fn boots(&self, arch: Arch) -> Outcome<Machine> {
+        Ok(self.given_to(Machine::new(arch).firmware(firmware(arch)?)))
+    }
+
+    /// The machine, which has firmware, with this disk.
+    pub(crate) fn given_to(&self, machine: Machine) -> Machine {
         let path = option_value(self.0.path());
-        Ok(Machine::new(arch)
-            .firmware(firmware(arch)?)
+        machine
             .reset(Reset::Continues)
             .argument("-drive")
-            .argument(format!("if=virtio,format=raw,readonly=on,file=fat:{path}")))
+            .argument(format!("if=virtio,format=raw,readonly=on,file=fat:{path}"))
     }
 }
 

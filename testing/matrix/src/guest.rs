@@ -164,7 +164,7 @@ impl Guest {
             words => machine.append(words),
         };
         let machine = if self.secure_boot {
-            secure_boot::on(machine)
+            secure_boot::on(row.arch, machine)
         } else {
             machine
         };

@@ -8,27 +8,34 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kpeel_images::make::Scratch;
-use kpeel_vm::{Firmware, Machine};
+use kpeel_vm::{Arch, Firmware, Machine};
 
 use crate::Outcome;
 
-const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
-const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd";
+const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
+const OVMF_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd";
+const AAVMF_CODE: &str = "/usr/share/AAVMF/AAVMF_CODE.snakeoil.fd";
+const AAVMF_VARIABLES: &str = "/usr/share/AAVMF/AAVMF_VARS.snakeoil.fd";
 const KEY: &str = "/usr/share/ovmf/PkKek-1-snakeoil.key";
 const CERTIFICATE: &str = "/usr/share/ovmf/PkKek-1-snakeoil.pem";
 /// The key's pass phrase, as the package's README.Debian tells it.
 const PASS_PHRASE: &str = "pass:snakeoil";
 
 /// The machine with firmware that starts only what the key signed.
-pub(crate) fn on(machine: Machine) -> Machine {
-    machine
-        .firmware(Firmware {
-            code: CODE.into(),
-            variables: VARIABLES.into(),
-        })
-        // The firmware alone may write its variables.
-        .argument("-global")
-        .argument("driver=cfi.pflash01,property=secure,value=on")
+pub(crate) fn on(arch: Arch, machine: Machine) -> Machine {
+    let firmware = |code: &str, variables: &str| Firmware {
+        code: code.into(),
+        variables: variables.into(),
+    };
+    match arch {
+        // This firmware keeps its variables where the kernel could write them, too.
+        Arch::Aarch64 => machine.firmware(firmware(AAVMF_CODE, AAVMF_VARIABLES)),
+        Arch::X86_64 => machine
+            .firmware(firmware(OVMF_CODE, OVMF_VARIABLES))
+            // The firmware alone may write its variables.
+            .argument("-global")
+            .argument("driver=cfi.pflash01,property=secure,value=on"),
+    }
 }
 
 /// The image with a signature by the key.

@@ -15,7 +15,6 @@ use crate::run::installed;
 /// Debian's compiler, whose library sources (`rust-web-src`) cargo finds beside it.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
-const EFI_TARGET: &str = "x86_64-unknown-uefi";
 const EFI_LINKER: &str = "lld-link-22";
 const EFI_LINKER_PACKAGE: &str = "lld-22";
 
@@ -54,19 +53,23 @@ pub fn build(arch: Arch, package: &str, bin: &str) -> Result<PathBuf, Error> {
     Ok(target_dir.join(target).join("release").join(bin))
 }
 
-/// Builds the EFI program `bin` (`x86_64`) of a package outside the workspace, whose directory is
-/// given from the workspace's root, and returns its path.
+/// Builds the EFI program `bin` of a package outside the workspace, whose directory is given from the
+/// workspace's root, and returns its path.
 ///
 /// # Errors
 /// As [`build`].
-pub fn build_efi(directory: &str, bin: &str) -> Result<PathBuf, Error> {
+pub fn build_efi(arch: Arch, directory: &str, bin: &str) -> Result<PathBuf, Error> {
+    let target = match arch {
+        Arch::Aarch64 => "aarch64-unknown-uefi",
+        Arch::X86_64 => "x86_64-unknown-uefi",
+    };
     let workspace = workspace();
     let target_dir = target_dir(&workspace).join("guest");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(workspace.join(directory))
         .args(["build", "--release", "--locked", "--bin", bin])
-        .args(["--target", EFI_TARGET, "--target-dir"])
+        .args(["--target", target, "--target-dir"])
         .arg(&target_dir)
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("RUSTFLAGS")
@@ -74,7 +77,7 @@ pub fn build_efi(directory: &str, bin: &str) -> Result<PathBuf, Error> {
     debian_builds(
         &mut cargo,
         "core,alloc",
-        EFI_TARGET,
+        target,
         EFI_LINKER,
         EFI_LINKER_PACKAGE,
     )?;
@@ -84,12 +87,12 @@ pub fn build_efi(directory: &str, bin: &str) -> Result<PathBuf, Error> {
     if !status.success() {
         return Err(Error::Build {
             package: bin.to_owned(),
-            target: EFI_TARGET,
+            target,
             status,
         });
     }
     let program = format!("{bin}.efi");
-    Ok(target_dir.join(EFI_TARGET).join("release").join(program))
+    Ok(target_dir.join(target).join("release").join(program))
 }
 
 fn triple(arch: Arch) -> &'static str {

@@ -22,6 +22,9 @@ pub fn all() -> Vec<Row> {
         .collect()
 }
 
+/// What is proven with Secure Boot on.
+const SIGNED_UKI: &str = "Secure Boot: a signed UKI boots; firmware refuses it unsigned or changed";
+
 fn x86_64() -> Vec<Row> {
     const FIRST: Which = Which::Stock;
     let row = |name, claim, guest| Row::new(name, X86_64, claim, guest);
@@ -51,6 +54,11 @@ fn x86_64() -> Vec<Row> {
             refusals::secure_boot,
         ),
         row(
+            "x86_64-signed-inner",
+            "Secure Boot: a UKI is loaded if the kernel in it is signed, refused if not",
+            refusals::inner,
+        ),
+        row(
             "x86_64-crash",
             "a panic boots the crash kernel out of a UKI",
             |shop, row| crash::uki(shop, row, FIRST, Which::Older),
@@ -72,8 +80,9 @@ fn x86_64() -> Vec<Row> {
             "x86_64-tampered",
             X86_64,
             "Secure Boot: firmware says of tampered images what kpeel says, but for listed reasons",
-            walk::firmware,
+            walk::tampered,
         ),
+        Row::other("x86_64-signed-uki", X86_64, SIGNED_UKI, walk::uki),
     ]
 }
 
@@ -143,6 +152,7 @@ fn aarch64() -> Vec<Row> {
             "lockdown: kexec_load is refused",
             refusals::lockdown_aarch64,
         ),
+        Row::other("aarch64-signed-uki", Aarch64, SIGNED_UKI, walk::uki),
     ]
 }
 

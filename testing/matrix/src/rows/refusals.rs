@@ -113,6 +113,39 @@ fn call(arch: Arch) -> &'static str {
     }
 }
 
+const NO_SIGNATURE: &str = "kexec_file_load failed: No data available (os error 61): the kernel image \
+    carries no signature, but one is needed: sign it, or build an image whose inner kernel is signed";
+
+/// What the running kernel judges is the kernel that kpeel unpacked: its own signature counts.
+pub(super) fn inner(shop: &Shop, row: &Row) -> Outcome<Guest> {
+    let kernel = shop.kernel(row.arch, Which::Unsigned)?;
+    let signed = secure_boot::sign(&kernel.path)?;
+    let line = row.line();
+    let initrd = second(shop, row, &kernel, Some(&line), &[])?;
+    let uki = |kernel: &[u8]| {
+        let sections: [(&str, &[u8]); 3] = [
+            (".cmdline", line.as_bytes()),
+            (".initrd", &initrd),
+            (".linux", kernel),
+        ];
+        shop.uki(row.arch, &sections)
+    };
+    let load = |image: &str| format!("{KPEEL} load --trust none {image}");
+    Ok(Guest::new(shop, row.arch, &kernel)?
+        .secure_boot(signed.clone())
+        .file("unsigned-inner", &uki(&kernel.bytes()?)?)
+        .file("signed-inner", &uki(&signed)?)
+        .step("text /sys/kernel/security/lockdown none [integrity] confidentiality")
+        .refused(
+            POLICY,
+            &format!("kpeel: /unsigned-inner: {NO_SIGNATURE}"),
+            &load("/unsigned-inner"),
+        )
+        .step("text /sys/kernel/kexec_loaded 0")
+        .step(format!("run {}", load("/signed-inner")))
+        .exec())
+}
+
 /// Secure Boot turns lockdown on: the unsigned kernel is refused, and the signed one started.
 pub(super) fn secure_boot(shop: &Shop, row: &Row) -> Outcome<Guest> {
     let kernel = shop.kernel(row.arch, Which::Unsigned)?;
@@ -133,9 +166,7 @@ pub(super) fn secure_boot(shop: &Shop, row: &Row) -> Outcome<Guest> {
         .step("text /sys/kernel/security/lockdown none [integrity] confidentiality")
         .refused(
             POLICY,
-            "kpeel: /unsigned: kexec_file_load failed: No data available (os error 61): the kernel \
-             image carries no signature, but one is needed: sign it, or build an image whose inner \
-             kernel is signed",
+            &format!("kpeel: /unsigned: {NO_SIGNATURE}"),
             &load("/unsigned"),
         )
         // Debian's key is not among the firmware's.
