@@ -4,13 +4,14 @@
 //! The package's "snakeoil" variable store trusts one key, whose private half lies beside it; what
 //! a row wants trusted is signed with that.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use kpeel_images::make::Scratch;
 use kpeel_vm::{Arch, Firmware, Machine};
 
 use crate::Outcome;
+use crate::shop::Shop;
 
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
 const OVMF_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd";
@@ -38,24 +39,48 @@ pub(crate) fn on(arch: Arch, machine: Machine) -> Machine {
     }
 }
 
-/// The image with a signature by the key.
-pub(crate) fn sign(image: &Path) -> Outcome<Vec<u8>> {
+/// The image with a signature by the key, made by `kpeel sign`.
+pub(crate) fn sign(shop: &Shop, image: &[u8]) -> Outcome<Vec<u8>> {
     if !Path::new(KEY).is_file() {
         return Err(format!("{KEY} is not there (Debian package ovmf)").into());
     }
     let scratch = Scratch::new()?;
-    let key: PathBuf = scratch.join("key.pem");
-    let signed = scratch.join("signed.efi");
+    let (key, signed) = (scratch.join("key.pem"), scratch.join("signed.efi"));
+    let unsigned = scratch.write("unsigned.efi", image)?;
+    // It is encrypted with triple DES, which kpeel does not take.
     run(Command::new("openssl")
         .args(["pkey", "-in", KEY, "-passin", PASS_PHRASE, "-out"])
         .arg(&key))?;
-    run(Command::new("sbsign")
-        .arg("--key")
-        .arg(&key)
-        .args(["--cert", CERTIFICATE, "--output"])
-        .arg(&signed)
-        .arg(image))?;
+    let mut kpeel = shop.host();
+    kpeel.arg("sign").arg(&unsigned).arg("--key").arg(&key);
+    kpeel.args(["--cert", CERTIFICATE, "--output"]);
+    shop.kpeel(kpeel.arg(&signed))?;
     Ok(std::fs::read(&signed)?)
+}
+
+/// Whether `kpeel verify` trusts the image today if it trusts the certificate (DER).
+pub(crate) fn trusts(shop: &Shop, image: &[u8], certificate: &[u8]) -> Outcome<bool> {
+    /// Exit codes of kpeel.
+    const MALFORMED: i32 = 1;
+    const REFUSED: i32 = 4;
+    let scratch = Scratch::new()?;
+    let image = scratch.write("image.efi", image)?;
+    let certificate = scratch.write("root.der", certificate)?;
+    let mut kpeel = shop.host();
+    kpeel
+        .arg("verify")
+        .arg(&image)
+        .arg("--trust")
+        .arg(certificate);
+    let output = kpeel.args(["--valid-at", "now"]).output()?;
+    match output.status.code() {
+        Some(0) => Ok(true),
+        Some(MALFORMED | REFUSED) => Ok(false),
+        _ => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Err(format!("kpeel verify: {}: {}", output.status, said.trim()).into())
+        }
+    }
 }
 
 /// Subject of the certificate that signed the image, by sbverify, which writes `/CN=name`.

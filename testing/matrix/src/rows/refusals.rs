@@ -119,7 +119,7 @@ const NO_SIGNATURE: &str = "kexec_file_load failed: No data available (os error 
 /// What the running kernel judges is the kernel that kpeel unpacked: its own signature counts.
 pub(super) fn inner(shop: &Shop, row: &Row) -> Outcome<Guest> {
     let kernel = shop.kernel(row.arch, Which::Unsigned)?;
-    let signed = secure_boot::sign(&kernel.path)?;
+    let signed = secure_boot::sign(shop, &kernel.bytes()?)?;
     let line = row.line();
     let initrd = second(shop, row, &kernel, Some(&line), &[])?;
     let uki = |kernel: &[u8]| {
@@ -149,7 +149,7 @@ pub(super) fn inner(shop: &Shop, row: &Row) -> Outcome<Guest> {
 /// Secure Boot turns lockdown on: the unsigned kernel is refused, and the signed one started.
 pub(super) fn secure_boot(shop: &Shop, row: &Row) -> Outcome<Guest> {
     let kernel = shop.kernel(row.arch, Which::Unsigned)?;
-    let signed = secure_boot::sign(&kernel.path)?;
+    let signed = secure_boot::sign(shop, &kernel.bytes()?)?;
     let line = row.line();
     let initrd = second(shop, row, &kernel, Some(&line), &[])?;
     let stranger = shop.kernel(row.arch, Which::Older)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use kpeel_tamper::{Authority, DIFFERENCES, Opinion, Variant, Verdict, all, bases, disagreements};
+use kpeel_tamper::{Authority, DIFFERENCES, Opinion, all, bases, disagreements};
 use kpeel_vm::{Arch, Machine, Report, guest, init};
 
 use crate::Outcome;
@@ -20,7 +20,7 @@ const LOADED: &str = "0";
 const DENIED: &str = "f";
 
 /// What kpeel and the firmware say of every variant.
-pub(super) fn tampered(_: &Shop, row: &Row) -> Outcome<Report> {
+pub(super) fn tampered(shop: &Shop, row: &Row) -> Outcome<Report> {
     let authority = Authority::new()?;
     let variants = all(&authority, &bases(&authority)?)?;
     let disk = walker(row.arch, &authority)?;
@@ -29,18 +29,14 @@ pub(super) fn tampered(_: &Shop, row: &Row) -> Outcome<Report> {
     }
     let report = run(&disk, row, &format!("{PREFIX}end {}", variants.len()))?;
     let answers = answers(&report)?;
-    let opinion = |variant: &'_ Variant| -> Outcome<bool> {
-        let answer = answers.get(&variant.name());
-        answer
-            .copied()
-            .ok_or_else(|| format!("{}: no answer", variant.name()).into())
-    };
     let mut opinions = Vec::new();
     for variant in &variants {
+        let name = variant.name();
+        let answer = answers.get(&name).copied();
         opinions.push(Opinion {
             variant,
-            kpeel: variant.expected == Verdict::Accepted,
-            firmware: opinion(variant)?,
+            kpeel: secure_boot::trusts(shop, &variant.image, authority.certificate())?,
+            firmware: answer.ok_or_else(|| format!("{name}: no answer"))?,
         });
     }
     let lines = disagreements(&opinions, DIFFERENCES);
@@ -50,7 +46,7 @@ pub(super) fn tampered(_: &Shop, row: &Row) -> Outcome<Report> {
     Err(lines.join("\n").into())
 }
 
-/// A signed UKI boots; without its signature, or with one byte of it changed, it is refused.
+/// A UKI that kpeel built and signed boots; without its signature, or with one byte of it changed, it is refused.
 pub(super) fn uki(shop: &Shop, row: &Row) -> Outcome<Report> {
     /// Bytes of the kernel that appear once.
     const SAMPLE: std::ops::Range<usize> = 0x8_0000..0x8_0040;
@@ -60,7 +56,7 @@ pub(super) fn uki(shop: &Shop, row: &Row) -> Outcome<Report> {
     let initrd = second(shop, row, &kernel, Some(&line), &[lockdown])?;
     let unsigned = shop.build_uki(row.arch, &kernel, &initrd, &line, &[])?;
     let authority = Authority::new()?;
-    let signed = authority.sbsign(&unsigned)?;
+    let signed = secure_boot::sign(shop, &unsigned)?;
     let disk = walker(row.arch, &authority)?;
     disk.add("start.efi", &signed)?;
     let bytes = kernel.bytes()?;
