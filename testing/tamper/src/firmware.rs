@@ -59,8 +59,7 @@ const REVISION: &str = "the firmware looks at an entry's type, not at its revisi
 const TAIL: &str = "the firmware stops reading at the end of the PKCS#7";
 const VERSION: &str = "OpenSSL does not look at SignedData's version";
 const GAP: &str = "the image hash skips gaps, and firmware demands no more than that hash";
-const LAYOUT: &str = "the firmware's loader has no rule for this, and nothing of the image lies outside \
-    the hash";
+const LAYOUT: &str = "the firmware's loader has no rule for this";
 const ATTRIBUTES: &str = "OpenSSL demands messageDigest where there are attributes, and nothing else of \
     them";
 const TIME: &str = "firmware has no clock it could trust, and ignores validity";
