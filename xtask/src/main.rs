@@ -124,6 +124,7 @@ fn test(args: &[String]) -> Result<(), Failure> {
     packages::ensure(TOOLS, has(args, "--yes")).map_err(Failure::Packages)?;
     if has(args, "--full") {
         release("kpeel-hostile", &[])?;
+        damage()?;
         return vm(&["--full"]);
     }
     if has(args, "--vm") {
@@ -137,6 +138,18 @@ fn test(args: &[String]) -> Result<(), Failure> {
     // The verifier's guest is the boot of x86_64.
     release("kpeel-verifier", &[])?;
     release("kpeel-vm", &["boot", "aarch64"])
+}
+
+/// Linux's decompressors over as many damaged streams as a release is to stand.
+fn damage() -> Result<(), Failure> {
+    let test = [
+        "test",
+        "--package",
+        "kpeel-kernel",
+        "--test",
+        "decompressors",
+    ];
+    cargo_env(&test, &[("KPEEL_DAMAGE", "2000")])
 }
 
 /// The crates that can do without a C compiler, built and tested without one.
