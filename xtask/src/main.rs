@@ -272,7 +272,7 @@ fn bench(args: &[String]) -> Result<(), Failure> {
             "--",
             "load",
         ]),
-        Some("unfold") => speed("unfold", &args[1..]),
+        Some("unfold") => speed("unfold", &["--package", "kpeel-cli"], &args[1..]),
         Some("image") => {
             let bench = ["bench", "--quiet", "--package", "kpeel-cli"];
             let rest = args.iter().skip(1).map(String::as_str);
@@ -293,18 +293,15 @@ fn fuzz_(args: &[String]) -> Result<(), Failure> {
 
 fn gates(args: &[String]) -> Result<(), Failure> {
     packages::ensure(TOOLS, has(args, "--yes")).map_err(Failure::Packages)?;
-    speed("gates", args)
+    speed("gates", &[], args)
 }
 
-/// Builds kpeel and what measures it, always the two together: which packages are built decides the code.
-fn speed(command: &str, args: &[String]) -> Result<(), Failure> {
+/// Builds what measures, with what else it needs, and runs it. Which packages are built together decides the code.
+fn speed(command: &str, packages: &[&str], args: &[String]) -> Result<(), Failure> {
     // Incremental builds make other code.
     let env = [("CARGO_INCREMENTAL", "0")];
-    let packages = ["--package", "kpeel-cli", "--package", "kpeel-speed"];
-    cargo_env(
-        &[&["build", "--quiet", "--release"], &packages[..]].concat(),
-        &env,
-    )?;
+    let build = ["build", "--quiet", "--release", "--package", "kpeel-speed"];
+    cargo_env(&[&build[..], packages].concat(), &env)?;
     let mut measure = Command::new(release_directory().join("kpeel-speed"));
     measure.arg(command);
     measure.args(args.iter().filter(|arg| *arg != "--yes"));
