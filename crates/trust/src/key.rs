@@ -52,6 +52,12 @@ impl Key {
             .iter()
             .find(|block| block.label.ends_with("PRIVATE KEY"))
             .ok_or_else(|| Error::malformed(KEY, "found no PRIVATE KEY in the PEM file"))?;
+        if block.label == "ENCRYPTED PRIVATE KEY" {
+            EncryptedPrivateKeyInfoRef::try_from(block.der.as_slice()).map_err(|error| {
+                let why = format!("needed one encrypted by PBES2 with AES or triple DES ({error})");
+                Error::unsupported(KEY, why)
+            })?;
+        }
         Self::from_der(&block.der, passphrase)
     }
 

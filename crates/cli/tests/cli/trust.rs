@@ -138,17 +138,27 @@ fn encrypted_keys_open_with_their_passphrase_only() {
     .args(&pass)
     .run();
     fs::copy(keys.bench.path("mine.pem"), keys.bench.path("locked.pem")).unwrap();
+    openssl(
+        &keys.bench,
+        &["req", "-x509", "-newkey", "rsa:2048", "-days", "30"],
+    )
+    .args(&["-subj", "/CN=old", "-keyout", "old.key", "-out", "old.pem"])
+    .args(&pass)
+    .run();
     keys.bench.write("right", b"open sesame\n");
     keys.bench.write("wrong", b"open barley\n");
-    let with = |file: &str| {
-        let mut command = keys.sign("plain.efi", "locked", "signed.efi");
+    let with_key = |key: &str, file: &str| {
+        let mut command = keys.sign("plain.efi", key, "signed.efi");
         command.args(["--passphrase-file", &keys.path(file)]);
         command
     };
-    let said = fails(&mut with("wrong"), 2);
-    assert!(said.contains("wrong passphrase"), "{said}");
-    succeeds(&mut with("right"));
-    succeeds(&mut keys.verify("signed.efi", "mine"));
+    // `openssl pkcs8` encrypts with AES, `openssl req` with triple DES.
+    for (key, ca) in [("locked", "mine"), ("old", "old")] {
+        let said = fails(&mut with_key(key, "wrong"), 2);
+        assert!(said.contains("wrong passphrase"), "{said}");
+        succeeds(&mut with_key(key, "right"));
+        succeeds(&mut keys.verify("signed.efi", ca));
+    }
 }
 
 #[test]
