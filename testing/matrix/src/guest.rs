@@ -115,6 +115,13 @@ impl Guest {
             .step("fail the panic came back")
     }
 
+    /// Gives it this much memory, in MiB.
+    #[must_use]
+    pub fn memory(mut self, mib: u32) -> Self {
+        self.memory_mib = mib;
+        self
+    }
+
     /// Boots by firmware with Secure Boot on; the first kernel is this one, signed for it.
     #[must_use]
     pub(crate) fn secure_boot(mut self, signed: Vec<u8>) -> Self {

@@ -95,7 +95,7 @@ pub(crate) fn signer(image: &Path) -> Outcome<String> {
     Ok(subject.to_owned())
 }
 
-fn run(command: &mut Command) -> Outcome<String> {
+pub(crate) fn run(command: &mut Command) -> Outcome<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command
         .output()

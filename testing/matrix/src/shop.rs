@@ -10,6 +10,7 @@ use kpeel_kernel::Image;
 use kpeel_vm::{Arch, guest};
 
 use crate::Outcome;
+use crate::secure_boot::run;
 
 /// A kernel a row uses.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,6 +25,8 @@ pub enum Which {
     Built,
     /// The same build as a zboot image.
     BuiltZboot,
+    /// Our patched build, which opens images with parsers itself.
+    Patched,
 }
 
 /// A kernel's file and its version.
@@ -59,6 +62,10 @@ pub(crate) struct Programs {
     pub(crate) kpeel: PathBuf,
     /// Rewrites a file while kpeel reads it.
     pub(crate) churn: PathBuf,
+    /// Makes the system call and nothing else.
+    pub(crate) raw: PathBuf,
+    /// Looks for what Linux loads for an image.
+    pub(crate) attack: PathBuf,
 }
 
 impl Shop {
@@ -73,6 +80,8 @@ impl Shop {
                 arch,
                 init: guest::build(arch, "kpeel-init", "kpeel-init")?,
                 churn: guest::build(arch, "kpeel-init", "kpeel-churn")?,
+                raw: guest::build(arch, "kpeel-init", "kpeel-raw")?,
+                attack: guest::build(arch, "kpeel-init", "kpeel-attack")?,
                 kpeel: guest::build(arch, "kpeel-cli", "kpeel")?,
             })
         };
@@ -102,6 +111,10 @@ impl Shop {
             (Arch::Aarch64, Which::Stock) => fetch(Item::LinuxArm64)?,
             (Arch::Aarch64, Which::Older) => fetch(Item::LinuxArm64V61)?,
             (Arch::Aarch64, Which::Built) => built(Image::Plain)?,
+            (_, Which::Patched) => {
+                let kernel = patched(arch);
+                kpeel_kernel::path(kernel, kernel.arch.image())?
+            }
             (Arch::Aarch64, Which::BuiltZboot) => {
                 // A zboot image does not tell its version; the plain one of the same build does.
                 let plain = built(Image::Plain)?;
@@ -227,6 +240,52 @@ impl Shop {
         read(&after)
     }
 
+    /// The image signed by the key that our patched kernel trusts.
+    ///
+    /// # Errors
+    /// When the kernel cannot be had or sbsign fails.
+    pub fn sign(&self, arch: Arch, image: &[u8]) -> Outcome<Vec<u8>> {
+        let keys = kpeel_kernel::dir(patched(arch))?;
+        let scratch = Scratch::new()?;
+        let before = scratch.write("before.efi", image)?;
+        let signed = scratch.join("signed.efi");
+        run(Command::new("sbsign")
+            .arg("--key")
+            .arg(keys.join("kpeel.key"))
+            .arg("--cert")
+            .arg(keys.join("kpeel.crt"))
+            .arg("--output")
+            .arg(&signed)
+            .arg(&before))?;
+        read(&signed)
+    }
+
+    /// The carrier of a parser in C, with these macros defined, made by clang and our linker.
+    ///
+    /// # Errors
+    /// When clang or the linker refuses.
+    pub fn parser(&self, source: &str, macros: &[&str]) -> Outcome<Vec<u8>> {
+        let scratch = Scratch::new()?;
+        let source = scratch.write("parser.c", source.as_bytes())?;
+        let object = scratch.join("parser.o");
+        run(Command::new("clang-22")
+            .args(["-target", "bpf", "-O2", "-mcpu=v3", "-c", "-o"])
+            .arg(&object)
+            .args(macros.iter().map(|name| format!("-D{name}")))
+            .arg(&source))?;
+        Ok(kpeel_lskel::link(&read(&object)?)?)
+    }
+
+    /// The image with this carrier in it.
+    ///
+    /// # Errors
+    /// When kpeel refuses.
+    pub fn attach_carrier(&self, image: &[u8], carrier: &[u8]) -> Outcome<Vec<u8>> {
+        let scratch = Scratch::new()?;
+        let carrier = scratch.write("carrier.o", carrier)?;
+        self.attach(image, &carrier.to_string_lossy())
+    }
+
     /// The bytes as a `.gz` file, made by gzip.
     ///
     /// # Errors
@@ -238,6 +297,14 @@ impl Shop {
         };
         Ok(kpeel_images::make::Codec::Gzip.compress(machine, bytes)?)
     }
+}
+
+/// The patched build for an architecture.
+fn patched(arch: Arch) -> kpeel_kernel::Kernel {
+    kpeel_kernel::Kernel::kpeel(match arch {
+        Arch::X86_64 => kpeel_kernel::Arch::X86_64,
+        Arch::Aarch64 => kpeel_kernel::Arch::Arm64,
+    })
 }
 
 fn built(image: Image) -> Outcome<PathBuf> {

@@ -21,7 +21,7 @@ static struct page *kexec_pe_view_page(const void *from, bool copied)
 	if (copied) {
 		page = alloc_page(GFP_KERNEL_ACCOUNT);
 		if (page)
-			copy_page(page_address(page), from);
+			memcpy(page_address(page), from, PAGE_SIZE);
 	} else {
 		page = vmalloc_to_page(from);
 		get_page(page);

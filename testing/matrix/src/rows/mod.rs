@@ -3,6 +3,7 @@
 mod boot;
 mod crash;
 mod hops;
+mod linux;
 mod load;
 mod personality;
 mod refusals;
@@ -16,10 +17,16 @@ use crate::shop::Which;
 /// Every row, in the order they run: the slow ones first, so that two at a time end together.
 #[must_use]
 pub fn all() -> Vec<Row> {
-    [hops::rows(), x86_64(), aarch64(), personality::rows()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        hops::rows(),
+        linux::rows(),
+        x86_64(),
+        aarch64(),
+        personality::rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// What is proven with Secure Boot on.

@@ -1,0 +1,231 @@
+//! Nothing but `kexec_file_load(2)`: a client that knows no format, for kernels that open images
+//! themselves.
+//!
+//! `kpeel-raw --start` starts the kernel that was loaded, `kpeel-raw --unload` lets it go.
+//!
+//! `kpeel-raw [--crash] [--initrd FILE] [--append TEXT] [--kill MILLISECONDS] [--measured TEXT] IMAGE`:
+//! exit status 0 if the kernel took the image, 1 if not. Standard error then holds the call's error
+//! and what the kernel told of it in its log. With `--kill` a child makes the call and gets SIGKILL
+//! after that time; it must be gone within a second. With `--measured` IMA's list must afterwards
+//! hold exactly one command line for kexec, this one.
+#![expect(
+    unsafe_code,
+    reason = "kexec_file_load has no other interface; fork, to kill who calls it"
+)]
+
+use std::ffi::CString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Flags of `kexec_file_load` (`include/uapi/linux/kexec.h`).
+const UNLOAD: libc::c_ulong = 1;
+const ON_CRASH: libc::c_ulong = 2;
+const NO_INITRAMFS: libc::c_ulong = 4;
+/// What the kernel's part begins its messages with.
+const PREFIX: &str = "kexec_pe: ";
+/// One record of the kernel's log at most (`PRINTKRB_RECORD_MAX`, `kernel/printk`).
+const RECORD: usize = 8192;
+/// IMA's list, one entry a line: PCR, hash, template, digest, name, and of buffers their bytes in
+/// hexadecimal (`Documentation/security/IMA-templates.rst`).
+const MEASUREMENTS: &str = "/sys/kernel/security/ima/ascii_runtime_measurements";
+const MEASURED_NAME: &str = "kexec-cmdline";
+/// Time a killed call has to come back.
+const KILLED_WITHIN: Duration = Duration::from_secs(1);
+
+/// One call.
+struct Call {
+    image: File,
+    initrd: Option<File>,
+    line: Option<CString>,
+    flags: libc::c_ulong,
+    kill: Option<Duration>,
+    measured: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["--start"] => start(),
+        ["--unload"] => unload(),
+        _ => Call::parse(arguments.into_iter()).and_then(|call| call.run()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Call {
+    fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
+        let open = |path: String| File::open(&path).map_err(|error| format!("{path}: {error}"));
+        let (mut image, mut initrd, mut line) = (None, None, None);
+        let (mut kill, mut measured) = (None, None);
+        let mut flags = 0;
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or(format!("{word} needs a value"));
+            match word.as_str() {
+                "--crash" => flags |= ON_CRASH,
+                "--initrd" => initrd = Some(open(value()?)?),
+                "--append" => {
+                    line = Some(CString::new(value()?).map_err(|error| error.to_string())?);
+                }
+                "--kill" => {
+                    let millis = value()?.parse().map_err(|_| "--kill needs a number")?;
+                    kill = Some(Duration::from_millis(millis));
+                }
+                "--measured" => measured = Some(value()?),
+                _ => image = Some(open(word)?),
+            }
+        }
+        if initrd.is_none() {
+            flags |= NO_INITRAMFS;
+        }
+        Ok(Self {
+            image: image.ok_or("usage: kpeel-raw [OPTION...] IMAGE")?,
+            initrd,
+            line,
+            flags,
+            kill,
+            measured,
+        })
+    }
+
+    fn run(&self) -> Result<(), String> {
+        let mut log = Log::open().map_err(|error| format!("/dev/kmsg: {error}"))?;
+        if let Some(after) = self.kill {
+            return self.killed(after);
+        }
+        self.load().map_err(|error| {
+            let mut text = format!("kexec_file_load: {error}");
+            for line in log.new_lines() {
+                text.push('\n');
+                text.push_str(&line);
+            }
+            text
+        })?;
+        self.measured.as_deref().map_or(Ok(()), measured)
+    }
+
+    fn load(&self) -> io::Result<()> {
+        let line = self.line.as_ref().map(|line| line.as_bytes_with_nul());
+        // SAFETY: The descriptors are open and the command line's length is that of its bytes.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_kexec_file_load,
+                self.image.as_raw_fd(),
+                self.initrd.as_ref().map_or(-1, |file| file.as_raw_fd()),
+                line.map_or(0, <[u8]>::len),
+                line.map_or(std::ptr::null(), <[u8]>::as_ptr),
+                self.flags,
+            )
+        };
+        if result == 0 {
+            return Ok(());
+        }
+        Err(io::Error::last_os_error())
+    }
+
+    /// Kills a child amid its call, and demands that it is gone soon.
+    fn killed(&self, after: Duration) -> Result<(), String> {
+        // SAFETY: There is one thread; the child makes one system call and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let _ = self.load();
+            std::process::abort();
+        }
+        std::thread::sleep(after);
+        let sent = Instant::now();
+        let mut status = 0;
+        // SAFETY: The child is ours and not yet waited for.
+        unsafe { libc::kill(child, libc::SIGKILL) };
+        // SAFETY: As above; the status is written.
+        let ended = unsafe { libc::waitpid(child, &mut status, 0) };
+        let took = sent.elapsed();
+        println!("kpeel-raw: gone {took:?} after SIGKILL, status {status:#x}");
+        if ended != child || !libc::WIFSIGNALED(status) || libc::WTERMSIG(status) != libc::SIGKILL {
+            return Err(format!(
+                "the call was over before SIGKILL: status {status:#x}"
+            ));
+        }
+        if took > KILLED_WITHIN {
+            return Err(format!(
+                "gone {took:?} after SIGKILL, needed {KILLED_WITHIN:?}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Comes back only to say why not.
+fn start() -> Result<(), String> {
+    // SAFETY: Takes a constant; the memory file systems have nothing to lose.
+    unsafe { libc::reboot(libc::LINUX_REBOOT_CMD_KEXEC) };
+    Err(format!("reboot: {}", io::Error::last_os_error()))
+}
+
+fn unload() -> Result<(), String> {
+    // SAFETY: With this flag the kernel looks at no other argument.
+    let result = unsafe { libc::syscall(libc::SYS_kexec_file_load, -1, -1, 0, 0, UNLOAD) };
+    if result == 0 {
+        return Ok(());
+    }
+    Err(format!("kexec_file_load: {}", io::Error::last_os_error()))
+}
+
+/// Demands one measured command line, this one.
+fn measured(needed: &str) -> Result<(), String> {
+    let list = std::fs::read_to_string(MEASUREMENTS);
+    let list = list.map_err(|error| format!("{MEASUREMENTS}: {error}"))?;
+    let lines = list.lines().map(|line| line.split_whitespace().skip(4));
+    let found: Vec<&str> = lines
+        .filter_map(|mut fields| (fields.next()? == MEASURED_NAME).then(|| fields.next())?)
+        .collect();
+    let needed: String = needed.bytes().map(|byte| format!("{byte:02x}")).collect();
+    if found == [needed.as_str()] {
+        return Ok(());
+    }
+    Err(format!("measured {found:?}, needed one {needed:?}"))
+}
+
+/// The kernel's log from now on.
+struct Log(File);
+
+impl Log {
+    fn open() -> io::Result<Self> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open("/dev/kmsg")?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(Self(file))
+    }
+
+    /// The messages of the part that opens images, one record each (`Documentation/ABI/testing/dev-kmsg`).
+    fn new_lines(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut record = [0; RECORD];
+        loop {
+            match self.0.read(&mut record) {
+                Ok(len) => {
+                    let text = String::from_utf8_lossy(record.get(..len).unwrap_or_default());
+                    let text = text.split_once(';').map_or("", |(_, text)| text);
+                    let text = text.lines().next().unwrap_or_default();
+                    if text.starts_with(PREFIX) {
+                        lines.push(text.to_owned());
+                    }
+                }
+                // Records were lost: go on with the next.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+                Err(_) => return lines,
+            }
+        }
+    }
+}

@@ -1,0 +1,539 @@
+//! Rows in which Linux itself opens the image: the kernel side of kpeel, `linux/`.
+//!
+//! The client knows nothing (`kpeel-raw`): file, command line and flags go to the kernel as they are.
+
+use kpeel_vm::Arch;
+use kpeel_vm::Arch::X86_64;
+
+use super::crash::{RESERVATION, VMCORE};
+use crate::Outcome;
+use crate::guest::{Guest, second};
+use crate::row::Row;
+use crate::shop::{Shop, Which};
+
+/// The system call and nothing else.
+const RAW: &str = "/bin/raw";
+/// Exit status of a refused call.
+const REFUSED: i32 = 1;
+/// Parsers that ask for what they may not have.
+const HOSTILE: &str = include_str!("../../fixtures/hostile.c");
+/// What the caller adds.
+const CALLER: &str = "kpeel.caller=1";
+
+/// The rows, slow ones first.
+pub(super) fn rows() -> Vec<Row> {
+    let row = |name, claim, guest| Row::new(name, X86_64, claim, guest);
+    vec![
+        row(
+            "x86_64-linux-refusals",
+            "Linux opens images: policy, signatures and hostile parsers, each refused by name, a good load after each",
+            refusals,
+        )
+        .within(900),
+        row(
+            "x86_64-linux-attacks",
+            "Linux opens images while root looks for the parser: by id, descriptor, pidfd, on the anchors",
+            attacks,
+        )
+        .within(600),
+        row(
+            "x86_64-linux-killed",
+            "SIGKILL during a load: the caller is gone within a second, the next load works; a bomb is refused",
+            killed,
+        )
+        .within(600),
+        row(
+            "x86_64-linux-uki",
+            "Linux opens a signed UKI by the parser in it, under lockdown (integrity)",
+            |shop, row| uki(shop, row, "lockdown=integrity", ""),
+        ),
+        row(
+            "x86_64-linux-confidentiality",
+            "the same under lockdown (confidentiality)",
+            |shop, row| uki(shop, row, "lockdown=confidentiality", ""),
+        ),
+        row(
+            "x86_64-linux-caller",
+            "the same without lockdown: the caller's command line is added",
+            |shop, row| uki(shop, row, "", CALLER),
+        ),
+        row(
+            "x86_64-linux-measured",
+            "IMA measures one command line: image's and caller's together, as the second kernel gets them",
+            measured,
+        ),
+        row(
+            "x86_64-linux-nested",
+            "Linux opens a UKI in a UKI, each with its parser",
+            nested,
+        ),
+        row(
+            "x86_64-linux-crash",
+            "a refused crash load keeps the old crash kernel, which a panic then starts out of a UKI",
+            crash,
+        ),
+    ]
+}
+
+/// What a signed UKI with a parser is made of.
+struct Parts {
+    linux: Vec<u8>,
+    initrd: Vec<u8>,
+    line: String,
+}
+
+impl Parts {
+    fn uki(&self, shop: &Shop, arch: Arch) -> Outcome<Vec<u8>> {
+        let sections: [(&str, &[u8]); 3] = [
+            (".linux", &self.linux),
+            (".initrd", &self.initrd),
+            (".cmdline", self.line.as_bytes()),
+        ];
+        shop.uki(arch, &sections)
+    }
+
+    fn signed(&self, shop: &Shop, arch: Arch) -> Outcome<Vec<u8>> {
+        shop.sign(arch, &shop.attach(&self.uki(shop, arch)?, "uki")?)
+    }
+}
+
+/// Debian's older kernel, whose init demands this row's marker and command line.
+fn parts(shop: &Shop, row: &Row, caller: &str) -> Outcome<Parts> {
+    let kernel = shop.kernel(row.arch, Which::Older)?;
+    let line = row.line();
+    let whole = format!("{line} {caller}");
+    Ok(Parts {
+        linux: kernel.bytes()?,
+        initrd: second(shop, row, &kernel, Some(whole.trim()), &[])?,
+        line,
+    })
+}
+
+/// A guest of the patched kernel, with the client.
+fn guest(shop: &Shop, row: &Row, append: &str) -> Outcome<Guest> {
+    let kernel = shop.kernel(row.arch, Which::Patched)?;
+    Ok(Guest::new(shop, row.arch, &kernel)?
+        .append(append)
+        .with(|archive| Ok(archive.program("bin/raw", &shop.programs(row.arch)?.raw)?))?
+        .step("text /sys/kernel/kexec_pe/abi_version 1")
+        .step("text /sys/kernel/kexec_pe/depth 4"))
+}
+
+fn uki(shop: &Shop, row: &Row, append: &str, caller: &str) -> Outcome<Guest> {
+    let image = parts(shop, row, caller)?.signed(shop, row.arch)?;
+    let caller = match caller {
+        "" => String::new(),
+        text => format!("--append {text} "),
+    };
+    Ok(guest(shop, row, append)?
+        .file("image", &image)
+        .step(format!("run {RAW} {caller}/image"))
+        .step("text /sys/kernel/kexec_loaded 1")
+        .exec())
+}
+
+fn measured(shop: &Shop, row: &Row) -> Outcome<Guest> {
+    let image = parts(shop, row, CALLER)?.signed(shop, row.arch)?;
+    let whole = format!("{} {CALLER}", row.line());
+    Ok(guest(shop, row, "")?
+        .file("image", &image)
+        .step("write /sys/kernel/security/ima/policy measure func=KEXEC_CMDLINE")
+        .step(format!(
+            "run {RAW} --measured \"{whole}\" --append {CALLER} /image"
+        ))
+        .exec())
+}
+
+/// The inner UKI's initrd counts, and the outer one's command line is replaced.
+fn nested(shop: &Shop, row: &Row) -> Outcome<Guest> {
+    let inner = parts(shop, row, "")?;
+    let outer = Parts {
+        linux: shop.attach(&inner.uki(shop, row.arch)?, "uki")?,
+        initrd: b"no initrd at all".to_vec(),
+        line: "kpeel.row=outer".to_owned(),
+    };
+    Ok(guest(shop, row, "lockdown=integrity")?
+        .file("image", &outer.signed(shop, row.arch)?)
+        .step(format!("run {RAW} /image"))
+        .exec())
+}
+
+fn crash(shop: &Shop, row: &Row) -> Outcome<Guest> {
+    let kernel = shop.kernel(row.arch, Which::Older)?;
+    let word = format!("cmdline kpeel.row={}", row.name);
+    let good = Parts {
+        linux: kernel.bytes()?,
+        initrd: second(shop, row, &kernel, None, &[&word, VMCORE])?,
+        line: row.line(),
+    };
+    let bad = Parts {
+        linux: b"no kernel at all".to_vec(),
+        ..Parts::clone_of(&good)
+    };
+    Ok(guest(shop, row, &format!("lockdown=integrity {RESERVATION}"))?
+        .file("good", &good.signed(shop, row.arch)?)
+        .file("bad", &bad.signed(shop, row.arch)?)
+        .step(format!("run {RAW} --crash /good"))
+        .step("text /sys/kernel/kexec_crash_loaded 1")
+        .refused(
+            REFUSED,
+            "kexec_file_load: Operation not supported (os error 95)\n\
+             kexec_pe: unsupported: envelope 1: kernel: no parser opens it, and no loader of this machine takes it",
+            &format!("{RAW} --crash /bad"),
+        )
+        .panic())
+}
+
+/// The attacker runs the loads itself.
+fn attacks(shop: &Shop, row: &Row) -> Outcome<Guest> {
+    let image = parts(shop, row, "")?.signed(shop, row.arch)?;
+    Ok(guest(shop, row, "lockdown=integrity")?
+        .with(|archive| Ok(archive.program("bin/attack", &shop.programs(row.arch)?.attack)?))?
+        .file("image", &image)
+        .step(format!("run /bin/attack 3 {RAW} /image"))
+        .step("text /sys/kernel/kexec_loaded 1")
+        .exec())
+}
+
+/// A parser that decompresses what takes it long, and then more than it may.
+fn killed(shop: &Shop, row: &Row) -> Outcome<Guest> {
+    const MIB: usize = 1 << 20;
+    let good = parts(shop, row, "")?;
+    let carrier = shop.parser(HOSTILE, &["DECOMPRESSES_THE_INITRD"])?;
+    let sections: [(&str, &[u8]); 1] = [(".linux", b"a kernel")];
+    let slow = shop.attach_carrier(&shop.uki(row.arch, &sections)?, &carrier)?;
+    let zeros = |mib: usize| shop.gzip(row.arch, &vec![0; mib * MIB]);
+    let allowed = 512 * MIB;
+    let said = format!(
+        "{TOO_LONG}\nkexec_pe: refused (bound): envelope 1: decompressed size: found {0} ({0:#x}), needed at most \
+         {allowed} ({allowed:#x})",
+        allowed + 1
+    );
+    Ok(guest(shop, row, "")?
+        .memory(2048)
+        .file("good", &good.signed(shop, row.arch)?)
+        .file("slow", &shop.sign(row.arch, &slow)?)
+        .file("zeros", &zeros(500)?)
+        .file("bomb", &zeros(600)?)
+        .step(format!("run {RAW} --kill 2000 --initrd /zeros /slow"))
+        .step("text /sys/kernel/kexec_loaded 0")
+        .refused(REFUSED, &said, &format!("{RAW} --initrd /bomb /slow"))
+        .step(format!("run {RAW} /good"))
+        .exec())
+}
+
+impl Parts {
+    fn clone_of(other: &Self) -> Self {
+        Self {
+            linux: other.linux.clone(),
+            initrd: other.initrd.clone(),
+            line: other.line.clone(),
+        }
+    }
+}
+
+/// One refusal: the file's name, its bytes, options of the client, and what is said.
+struct Refusal {
+    name: &'static str,
+    image: Vec<u8>,
+    options: &'static str,
+    said: String,
+}
+
+/// Everything Linux refuses. After each refusal the good image is loaded and unloaded.
+fn refusals(shop: &Shop, row: &Row) -> Outcome<Guest> {
+    let good = parts(shop, row, "")?;
+    let signed = good.signed(shop, row.arch)?;
+    let mut guest = guest(shop, row, "lockdown=integrity")?
+        .file("good", &signed)
+        .file("initrd", b"the caller's");
+    let all = signatures(shop, row, &good, &signed)?
+        .into_iter()
+        .chain(hostile(shop, row, &good)?)
+        .chain(loaders(shop, row, &good)?)
+        .chain(layers(shop, row, &good)?);
+    for Refusal {
+        name,
+        image,
+        options,
+        said,
+    } in all
+    {
+        guest = guest
+            .file(name, &image)
+            .refused(REFUSED, &said, &format!("{RAW} {options}/{name}"))
+            .step("text /sys/kernel/kexec_loaded 0")
+            .step(format!("run {RAW} /good"))
+            .step("text /sys/kernel/kexec_loaded 1")
+            .kpeel("unload");
+    }
+    Ok(guest.stays())
+}
+
+const KEY_REJECTED: &str = "kexec_file_load: Key was rejected by service (os error 129)";
+const NOT_EXEC: &str = "kexec_file_load: Exec format error (os error 8)";
+const NOT_PERMITTED: &str = "kexec_file_load: Operation not permitted (os error 1)";
+const TOO_LONG: &str = "kexec_file_load: Argument list too long (os error 7)";
+const SIGNATURE: &str = "kexec_pe: refused (signature): envelope 1";
+
+fn signature(found: u32) -> String {
+    format!(
+        "{KEY_REJECTED}\n{SIGNATURE}: signature: found {found} ({found:#x}), needed 0: a good one by \
+         a key of the trusted or platform keyring"
+    )
+}
+
+/// Without a good signature over all of it, no parser runs; nor beside what the caller would change.
+fn signatures(shop: &Shop, row: &Row, good: &Parts, signed: &[u8]) -> Outcome<Vec<Refusal>> {
+    const ENODATA: u32 = 61;
+    const EKEYREJECTED: u32 = 129;
+    const ENOKEY: u32 = 126;
+    let unsigned = shop.attach(&good.uki(shop, row.arch)?, "uki")?;
+    let mut changed = signed.to_vec();
+    let middle = changed.len() / 2;
+    if let Some(byte) = changed.get_mut(middle) {
+        *byte ^= 1;
+    }
+    let mut longer = signed.to_vec();
+    longer.extend_from_slice(b"appended");
+    let stranger = crate::secure_boot::sign(shop, &unsigned)?;
+    let caller = |resource: &str| {
+        format!(
+            "{KEY_REJECTED}\nkexec_pe: refused (signature): {resource}: the signed image carries its \
+             own, which the caller's would change"
+        )
+    };
+    let (found, needed) = (signed.len(), longer.len());
+    let appended = format!(
+        "{KEY_REJECTED}\n{SIGNATURE}: end of the certificate table: found {found} ({found:#x}), \
+         needed {needed} ({needed:#x})"
+    );
+    let refusal = |name, image: &[u8], options, said| Refusal {
+        name,
+        image: image.to_vec(),
+        options,
+        said,
+    };
+    Ok(vec![
+        refusal("unsigned", &unsigned, "", signature(ENODATA)),
+        refusal("changed", &changed, "", signature(EKEYREJECTED)),
+        refusal("stranger", &stranger, "", signature(ENOKEY)),
+        refusal("longer", &longer, "", appended),
+        refusal(
+            "more-initrd",
+            signed,
+            "--initrd /initrd ",
+            caller("kexec:initrd"),
+        ),
+        refusal(
+            "more-cmdline",
+            signed,
+            "--append quiet ",
+            caller("kexec:cmdline"),
+        ),
+    ])
+}
+
+/// A UKI with something for every section.
+fn small(shop: &Shop, row: &Row, good: &Parts) -> Outcome<Vec<u8>> {
+    let small = Parts {
+        linux: b"a kernel".to_vec(),
+        initrd: b"an initrd".to_vec(),
+        line: good.line.clone(),
+    };
+    small.uki(shop, row.arch)
+}
+
+/// Signed images whose parsers ask for too much.
+fn hostile(shop: &Shop, row: &Row, good: &Parts) -> Outcome<Vec<Refusal>> {
+    const OUTSIDE: &str =
+        "a parser's buffer: lies outside of image, initrd, command line, results and maps";
+    let uki = small(shop, row, good)?;
+    let malformed = |text: &str| format!("{NOT_EXEC}\nkexec_pe: malformed: envelope 1: {text}");
+    let table = [
+        (
+            "PUBLISHES_NOTHING",
+            "",
+            malformed("kexec:kernel: found nothing, needed one"),
+        ),
+        (
+            "PUBLISHES_THE_CALLERS_INITRD",
+            "--initrd /initrd ",
+            format!(
+                "{NOT_PERMITTED}\nkexec_pe: refused (permission): envelope 1: kexec:kernel: comes from \
+                 the caller's bytes, which can only become initrd or command line"
+            ),
+        ),
+        (
+            "PUBLISHES_PAST_THE_END",
+            "",
+            malformed("size of a parser's buffer: found 8 (0x8), needed at most 4 (0x4)"),
+        ),
+        ("PUBLISHES_BEFORE_THE_START", "", malformed(OUTSIDE)),
+        (
+            "PUBLISHES_NEGATIVE",
+            "",
+            malformed(
+                "size: found 18446744073709551615 (0xffffffffffffffff), needed at least 1 (0x1)",
+            ),
+        ),
+        (
+            "PUBLISHES_ZERO",
+            "",
+            malformed("size: found 0 (0x0), needed at least 1 (0x1)"),
+        ),
+        (
+            "PUBLISHES_UNKNOWN",
+            "",
+            malformed(
+                "resource name: is none of kexec:kernel, kexec:initrd, kexec:cmdline, kexec:initrd+, kexec:cmdline+",
+            ),
+        ),
+        ("PUBLISHES_THE_CONTEXT", "", malformed(OUTSIDE)),
+        (
+            "NAMES_NOWHERE",
+            "",
+            malformed("resource name: cannot be read"),
+        ),
+        (
+            "DECOMPRESSES_HEADERS",
+            "",
+            "kexec_file_load: Operation not supported (os error 95)\nkexec_pe: unsupported: envelope 1: \
+                 compressed stream: found 19802 (0x4d5a), needed the magic of a codec"
+                .to_owned(),
+        ),
+        (
+            "SAYS_MALFORMED",
+            "",
+            malformed("payload_size: found 7 (0x7), needed 9 (0x9)"),
+        ),
+        (
+            "READS_NOWHERE",
+            "",
+            format!(
+                "{NOT_EXEC}\nkexec_pe: warning: envelope 1: read refused and zeroed: found 0 (0x0), needed 0 (0x0)\n\
+                 kexec_pe: malformed: envelope 1: {OUTSIDE}"
+            ),
+        ),
+    ];
+    table
+        .into_iter()
+        .map(|(name, options, said)| {
+            let carrier = shop.parser(HOSTILE, &[name])?;
+            let image = shop.attach_carrier(&uki, &carrier)?;
+            Ok(Refusal {
+                name,
+                image: shop.sign(row.arch, &image)?,
+                options,
+                said,
+            })
+        })
+        .collect()
+}
+
+/// Six UKIs one in the other.
+fn layers(shop: &Shop, row: &Row, good: &Parts) -> Outcome<Vec<Refusal>> {
+    let mut image = b"a kernel".to_vec();
+    for _ in 0..6 {
+        let parts = Parts {
+            linux: image,
+            initrd: b"an initrd".to_vec(),
+            line: good.line.clone(),
+        };
+        image = shop.attach(&parts.uki(shop, row.arch)?, "uki")?;
+    }
+    Ok(vec![Refusal {
+        name: "six-layers",
+        image: shop.sign(row.arch, &image)?,
+        options: "",
+        said: format!(
+            "{TOO_LONG}\nkexec_pe: refused (bound): envelope 5: depth: found 5 (0x5), needed at most 4 (0x4)"
+        ),
+    }])
+}
+
+/// Signed images whose loaders issue commands that no loader needs.
+fn loaders(shop: &Shop, row: &Row, good: &Parts) -> Outcome<Vec<Refusal>> {
+    const COMMANDS: &str =
+        "MAP_CREATE (0), MAP_UPDATE_ELEM (2), PROG_LOAD (5), BTF_LOAD (18) or MAP_FREEZE (22)";
+    const HELPER_SYS_BPF: u32 = 166;
+    const HELPER_LOOP: u32 = 181;
+    let uki = small(shop, row, good)?;
+    let command = |found: u32| {
+        format!(
+            "{NOT_PERMITTED}\nkexec_pe: refused (permission): envelope 1: bpf command: found {found} \
+             ({found:#x}), needed {COMMANDS}"
+        )
+    };
+    let table = [
+        ("MAP_DELETE_ELEM", 3, HELPER_SYS_BPF, 0, command(3)),
+        ("MAP_GET_FD_BY_ID", 14, HELPER_SYS_BPF, 0, command(14)),
+        ("RAW_TRACEPOINT_OPEN", 17, HELPER_SYS_BPF, 0, command(17)),
+        ("LINK_CREATE", 28, HELPER_SYS_BPF, 0, command(28)),
+        (
+            "MAP_CREATE_HASH",
+            0,
+            HELPER_SYS_BPF,
+            1,
+            format!(
+                "{NOT_PERMITTED}\nkexec_pe: refused (permission): envelope 1: map_type: found 1 (0x1), \
+                 needed ARRAY (2) or RINGBUF (27)"
+            ),
+        ),
+        (
+            "PROG_LOAD_SOCKET_FILTER",
+            5,
+            HELPER_SYS_BPF,
+            1,
+            format!(
+                "{NOT_PERMITTED}\nkexec_pe: refused (permission): envelope 1: prog_type: found 1 (0x1), \
+                 needed TRACING (26)"
+            ),
+        ),
+        (
+            "CALLS_BPF_LOOP",
+            0,
+            HELPER_LOOP,
+            0,
+            format!(
+                "{NOT_EXEC}\nkexec_pe: malformed: envelope 1: loader program of entry 4: calls a function \
+                 that is not offered"
+            ),
+        ),
+    ];
+    table
+        .into_iter()
+        .map(|(name, command, helper, first, said)| {
+            let image = shop.attach_carrier(&uki, &one_call(command, helper, first))?;
+            Ok(Refusal {
+                name,
+                image: shop.sign(row.arch, &image)?,
+                options: "",
+                said,
+            })
+        })
+        .collect()
+}
+
+/// A carrier whose loader makes one call, with `first` as the first word of the command's
+/// attributes, and returns what it returned.
+fn one_call(command: u32, helper: u32, first: u32) -> Vec<u8> {
+    /// Bytes of `union bpf_attr` in 6.12.
+    const ATTR: u32 = 152;
+    let insn = |opcode: u8, registers: u8, immediate: u32| {
+        let [a, b, c, d] = immediate.to_le_bytes();
+        [opcode, registers, 0, 0, a, b, c, d]
+    };
+    // r1 = command; r2 = the data (BPF_PSEUDO_MAP_IDX_VALUE); r3 = size; call; exit
+    let insns = [
+        insn(0xb7, 0x01, command),
+        insn(0x18, 0x62, 0),
+        insn(0x00, 0x00, 0),
+        insn(0xb7, 0x03, ATTR),
+        insn(0x85, 0x00, helper),
+        insn(0x95, 0x00, 0),
+    ];
+    let mut data = vec![0; ATTR as usize];
+    data.splice(..4, first.to_le_bytes());
+    kpeel_lskel::carrier(insns.as_flattened(), &data)
+}
