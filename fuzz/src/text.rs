@@ -81,3 +81,19 @@ pub fn cmdline(bytes: &[u8]) {
         assert!(!part.text.is_empty() && part.text == part.text.trim());
     }
 }
+
+/// An event log, and what is asked of one.
+pub fn event_log(data: &[u8]) {
+    let Ok(log) = kpeel_measure::EventLog::parse(data) else {
+        return;
+    };
+    for bank in log.banks() {
+        let digests = log.of_pcr(kpeel_measure::PCR).map(|event| event.digest(bank));
+        let all = digests.collect::<Option<Vec<_>>>();
+        // A register comes of all its events or of none.
+        assert_eq!(all.is_some(), log.replay(kpeel_measure::PCR, bank).is_some());
+    }
+    for event in log.of_pcr(kpeel_measure::PCR) {
+        assert!(event.description().chars().count() <= event.data.len() / 2);
+    }
+}
