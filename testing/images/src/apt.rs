@@ -13,6 +13,8 @@ pub(crate) struct Candidate {
     pub(crate) package: String,
     pub(crate) version: String,
     pub(crate) sha256: String,
+    /// Below the archive's address.
+    pub(crate) path: String,
 }
 
 /// An apt root, held by this process alone until dropped.
@@ -21,6 +23,9 @@ pub(crate) struct Root {
     dir: PathBuf,
     _lock: File,
 }
+
+/// apt's program that downloads one file (`apt-helper(1)`).
+const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 
 /// A younger index is not fetched again when it lacks something.
 const FRESH: Duration = Duration::from_secs(600);
@@ -35,9 +40,6 @@ impl Root {
             _lock: lock,
         };
         root.configure(arch, source)?;
-        if !root.stamp().exists() {
-            root.update()?;
-        }
         Ok(root)
     }
 
@@ -56,6 +58,9 @@ impl Root {
 
     /// Every version of every package in the index whose name satisfies `wanted`; `pattern` as in [`crate::item`].
     pub(crate) fn candidates(&self, pattern: &str) -> Result<Vec<Candidate>> {
+        if !self.stamp().exists() {
+            self.update()?;
+        }
         let names = if pattern.contains('*') {
             self.names(pattern)?
         } else {
@@ -70,6 +75,17 @@ impl Root {
             Err(Error::Tool { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Downloads the file at `address` into `dir`, if its SHA-256 is right. Needs no index.
+    pub(crate) fn take(&self, address: &str, sha256: &str, dir: &Path) -> Result<PathBuf> {
+        cache::create_dir(dir)?;
+        let file = dir.join("package");
+        let mut helper = self.apt(APT_HELPER);
+        helper.args(["download-file", address]).arg(&file);
+        tool::run(helper.arg(format!("SHA256:{sha256}")))?;
+        // For an archive on this machine apt makes a link.
+        fs::canonicalize(&file).map_err(Error::io("reading", &file))
     }
 
     /// Downloads one package into `dir`, where a broken download may be continued; returns the file.
@@ -186,6 +202,7 @@ fn stanzas(text: &str) -> Vec<Candidate> {
                 package: field("Package")?,
                 version: field("Version")?,
                 sha256: field("SHA256")?,
+                path: field("Filename")?,
             })
         })
         .collect()
@@ -197,7 +214,7 @@ mod tests {
 
     #[test]
     fn reads_every_version_that_apt_shows() {
-        let text = "Package: a\nVersion: 2\nSHA256: 22\nDescription: x\n more\n\nPackage: a\nVersion: 1\nSHA256: 11\n";
+        let text = "Package: a\nVersion: 2\nSHA256: 22\nFilename: p2\nDescription: x\n more\n\nPackage: a\nVersion: 1\nSHA256: 11\nFilename: p1\n";
         let found = stanzas(text);
         assert_eq!(
             found
@@ -206,12 +223,15 @@ mod tests {
                 .collect::<Vec<_>>(),
             ["2", "1"]
         );
-        assert_eq!(found[0].sha256, "22");
+        assert_eq!(
+            (found[0].sha256.as_str(), found[0].path.as_str()),
+            ("22", "p2")
+        );
     }
 
     #[test]
     fn skips_a_stanza_without_a_hash() {
-        assert_eq!(stanzas("Package: a\nVersion: 2\n"), []);
+        assert_eq!(stanzas("Package: a\nVersion: 2\nFilename: p\n"), []);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `images.lock`: one line per package, `item package architecture suite version sha256`.
+//! `images.lock`: one line per package, `item package architecture suite version sha256 path`.
 
 use std::path::PathBuf;
 
@@ -13,6 +13,8 @@ pub(crate) struct Locked {
     pub(crate) suite: String,
     pub(crate) version: String,
     pub(crate) sha256: String,
+    /// Where the archive keeps it, below the archive's address.
+    pub(crate) path: String,
 }
 
 impl Locked {
@@ -25,6 +27,7 @@ impl Locked {
             &self.suite,
             &self.version,
             &self.sha256,
+            &self.path,
         ]
         .map(String::as_str)
         .join(" ")
@@ -32,7 +35,7 @@ impl Locked {
 }
 
 const HEAD: &str =
-    "# Written by `kpeel-images lock`: item package architecture suite version sha256\n";
+    "# Written by `kpeel-images lock`: item package architecture suite version sha256 path\n";
 
 /// The lock file's place in the tree.
 pub(crate) fn path() -> PathBuf {
@@ -77,10 +80,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Locked>> {
 
 fn parse_line(number: usize, line: &str) -> Result<Locked> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let [item, package, arch, suite, version, sha256] = words.as_slice() else {
+    let [item, package, arch, suite, version, sha256, path] = words.as_slice() else {
         return Err(Error::Lock {
             line: number,
-            why: format!("found {} words, needed 6", words.len()),
+            why: format!("found {} words, needed 7", words.len()),
         });
     };
     if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -89,8 +92,8 @@ fn parse_line(number: usize, line: &str) -> Result<Locked> {
             why: format!("found SHA-256 {sha256:?}, needed 64 hexadecimal digits"),
         });
     }
-    let [item, package, arch, suite, version, sha256] =
-        [item, package, arch, suite, version, sha256].map(|word| (*word).to_owned());
+    let [item, package, arch, suite, version, sha256, path] =
+        [item, package, arch, suite, version, sha256, path].map(|word| (*word).to_owned());
     Ok(Locked {
         item,
         package,
@@ -98,6 +101,7 @@ fn parse_line(number: usize, line: &str) -> Result<Locked> {
         suite,
         version,
         sha256,
+        path,
     })
 }
 
@@ -107,7 +111,10 @@ mod tests {
 
     #[test]
     fn round_trips_a_lock_file() {
-        let line = format!("stub a amd64 trixie 1.2-3~x {}\n", "0f".repeat(32));
+        let line = format!(
+            "stub a amd64 trixie 1.2-3~x {} pool/a.deb\n",
+            "0f".repeat(32)
+        );
         let parsed = parse(&format!("{HEAD}\n{line}")).unwrap();
         assert_eq!(parsed[0].version, "1.2-3~x");
         assert_eq!(render(&parsed), line);
@@ -117,10 +124,10 @@ mod tests {
     fn rejects_a_line_with_a_word_too_few_and_a_short_hash() {
         assert_eq!(
             parse("\na b c").unwrap_err().to_string(),
-            "images.lock line 2: found 3 words, needed 6"
+            "images.lock line 2: found 3 words, needed 7"
         );
         assert!(
-            parse("a b c d e 0123")
+            parse("a b c d e 0123 g")
                 .unwrap_err()
                 .to_string()
                 .contains("64 hexadecimal")

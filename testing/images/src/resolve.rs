@@ -39,6 +39,7 @@ pub(crate) fn resolve(store: &Store, item: Item) -> Result<Vec<Locked>> {
             suite,
             version: found.version,
             sha256: found.sha256,
+            path: found.path,
         });
     }
     Ok(resolved)
@@ -113,6 +114,7 @@ mod tests {
             package: "p".to_owned(),
             version: version.to_owned(),
             sha256: String::new(),
+            path: String::new(),
         }
     }
 

@@ -46,6 +46,11 @@ impl Archives {
         Ok(format!("deb [arch={arch}{options}] {uri} {suite} main\n"))
     }
 
+    /// The address of a file, by its path in the archive that has `suite`.
+    pub(crate) fn file(&self, suite: &str, path: &str) -> Result<String> {
+        Ok(format!("{}/{path}", self.uri(suite)?.trim_end_matches('/')))
+    }
+
     /// The address of the archive that has `suite`.
     fn uri(&self, suite: &str) -> Result<&str> {
         let (archive, uri) = if is_security(suite) {

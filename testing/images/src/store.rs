@@ -1,7 +1,7 @@
 //! The cached packages and the archives they come from.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::apt::{Candidate, Root};
 use crate::lock::Locked;
@@ -40,27 +40,52 @@ impl Store {
             return Ok(Some(deb));
         }
         let root = self.root(&line.suite, &line.arch)?;
-        let mut found = find(&root, line)?;
-        if found.is_none() && root.refresh()? {
-            found = find(&root, line)?;
-        }
-        let Some(found) = found else {
-            return Ok(None);
-        };
-        check_hash(line, &found.sha256)?;
         let partial = deb.with_extension("partial");
-        let got = match root.download(&line.package, &line.version, &partial) {
-            // The index may be older than the archive's pool.
-            Err(error) if !root.refresh()? => return Err(error),
-            Err(_) if find(&root, line)?.is_none() => return Ok(None),
-            Err(_) => root.download(&line.package, &line.version, &partial)?,
+        let address = self.archives.file(&line.suite, &line.path)?;
+        // An archive's pool is whole while its index is being replaced, and an index takes longer.
+        let got = match root.take(&address, &line.sha256, &partial) {
             Ok(got) => got,
+            Err(_) => match indexed(&root, line, &partial)? {
+                Some(got) => got,
+                None => return Ok(None),
+            },
         };
         check_hash(line, &cache::sha256_file(&got)?)?;
-        fs::rename(&got, &deb).map_err(Error::io("renaming to", &deb))?;
+        install(&got, &deb)?;
         cache::remove_dir(&partial)?;
         Ok(Some(deb))
     }
+}
+
+/// The package by way of the index, or none when the archive no longer has it.
+fn indexed(root: &Root, line: &Locked, partial: &Path) -> Result<Option<PathBuf>> {
+    let mut found = find(root, line)?;
+    if found.is_none() && root.refresh()? {
+        found = find(root, line)?;
+    }
+    let Some(found) = found else {
+        return Ok(None);
+    };
+    check_hash(line, &found.sha256)?;
+    match root.download(&line.package, &line.version, partial) {
+        // The index may be older than the archive's pool.
+        Err(error) if !root.refresh()? => Err(error),
+        Err(_) if find(root, line)?.is_none() => Ok(None),
+        Err(_) => root
+            .download(&line.package, &line.version, partial)
+            .map(Some),
+        Ok(got) => Ok(Some(got)),
+    }
+}
+
+/// Moves a download to its place, or copies it when it is the archive's own file.
+fn install(got: &Path, deb: &Path) -> Result<()> {
+    if got.parent() == Some(&deb.with_extension("partial")) {
+        return fs::rename(got, deb).map_err(Error::io("renaming to", deb));
+    }
+    let copy = cache::sibling(deb);
+    fs::copy(got, &copy).map_err(Error::io("copying", got))?;
+    fs::rename(&copy, deb).map_err(Error::io("renaming to", deb))
 }
 
 fn find(root: &Root, line: &Locked) -> Result<Option<Candidate>> {

@@ -26,7 +26,7 @@ pub(crate) fn pipe(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
 /// The Debian package that has `tool`.
 pub(crate) fn package_of(tool: &str) -> &'static str {
     match tool {
-        "apt-get" | "apt-cache" | "apt-config" => "apt",
+        "apt-get" | "apt-cache" | "apt-config" | "/usr/lib/apt/apt-helper" => "apt",
         "dpkg" | "dpkg-deb" => "dpkg",
         "objcopy" | "objdump" | "as" | "ld" => "binutils",
         "aarch64-linux-gnu-objcopy" => "binutils-aarch64-linux-gnu",

@@ -164,6 +164,19 @@ fn replaces_a_vanished_version_by_the_newest_that_fits_and_says_so_each_time() {
 }
 
 #[test]
+fn needs_no_index_for_what_is_locked() {
+    let world = World::new();
+    world.publish(&[("257.1", "old")]);
+    let lock = world.newest();
+    cache::remove_dir(&world.dir.join("archive/dists")).unwrap();
+    cache::remove_dir(&world.store.dir.join("apt")).unwrap();
+    assert_eq!(world.fetched(&lock), "old");
+    assert!(world.dir.join("archive").join(&lock[0].path).exists());
+    // Without the lock's word the index is missed.
+    assert!(World::new().fetch(&[]).is_err());
+}
+
+#[test]
 fn refuses_other_bytes_under_the_locked_version() {
     let world = World::new();
     world.publish(&[("257.1", "old")]);
