@@ -20,7 +20,7 @@ use crate::child;
 use crate::workloads::WORKLOADS;
 
 /// How many parts of a hundred a workload may grow.
-const TOLERANCE: f64 = 3.0;
+const TOLERANCE: u64 = 3;
 /// The baseline's file.
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/gates.json");
 /// glibc copies and fills as on the oldest x86-64 processor. Else the processor chooses, and of a string instruction
@@ -82,12 +82,17 @@ fn judge(baseline: &Baseline, found: &Baseline) -> Judgement {
             continue;
         };
         let change = (*now as f64 / *before as f64 - 1.0) * 100.0;
-        let word = match change {
-            change if change > TOLERANCE => "REGRESSION",
-            change if change < -TOLERANCE => "cheaper: take a new baseline",
-            _ => "",
+        // In whole numbers: a count right at the bound must pass.
+        let hundredths = now.saturating_mul(100);
+        let over = hundredths > before.saturating_mul(100 + TOLERANCE);
+        let word = match over {
+            true => "REGRESSION",
+            false if hundredths < before.saturating_mul(100 - TOLERANCE) => {
+                "cheaper: take a new baseline"
+            }
+            false => "",
         };
-        failed |= same && change > TOLERANCE;
+        failed |= same && over;
         told.push_str(&format!("{name:20} {now:>12}  {change:+6.2} %  {word}\n"));
     }
     for name in baseline.instructions.keys() {
