@@ -12,7 +12,7 @@ use crate::row::Row;
 use crate::shop::{Shop, Which};
 
 /// The system call and nothing else.
-const RAW: &str = "/bin/raw";
+pub(super) const RAW: &str = "/bin/raw";
 /// Exit status of a refused call.
 const REFUSED: i32 = 1;
 /// Parsers that ask for what they may not have.
@@ -76,14 +76,14 @@ pub(super) fn rows() -> Vec<Row> {
 }
 
 /// What a signed UKI with a parser is made of.
-struct Parts {
-    linux: Vec<u8>,
-    initrd: Vec<u8>,
-    line: String,
+pub(super) struct Parts {
+    pub(super) linux: Vec<u8>,
+    pub(super) initrd: Vec<u8>,
+    pub(super) line: String,
 }
 
 impl Parts {
-    fn uki(&self, shop: &Shop, arch: Arch) -> Outcome<Vec<u8>> {
+    pub(super) fn uki(&self, shop: &Shop, arch: Arch) -> Outcome<Vec<u8>> {
         let sections: [(&str, &[u8]); 3] = [
             (".linux", &self.linux),
             (".initrd", &self.initrd),
@@ -92,13 +92,13 @@ impl Parts {
         shop.uki(arch, &sections)
     }
 
-    fn signed(&self, shop: &Shop, arch: Arch) -> Outcome<Vec<u8>> {
+    pub(super) fn signed(&self, shop: &Shop, arch: Arch) -> Outcome<Vec<u8>> {
         shop.sign(arch, &shop.attach(&self.uki(shop, arch)?, "uki")?)
     }
 }
 
 /// Debian's older kernel, whose init demands this row's marker and command line.
-fn parts(shop: &Shop, row: &Row, caller: &str) -> Outcome<Parts> {
+pub(super) fn parts(shop: &Shop, row: &Row, caller: &str) -> Outcome<Parts> {
     let kernel = shop.kernel(row.arch, Which::Older)?;
     let line = row.line();
     let whole = format!("{line} {caller}");
@@ -110,7 +110,7 @@ fn parts(shop: &Shop, row: &Row, caller: &str) -> Outcome<Parts> {
 }
 
 /// A guest of the patched kernel, with the client.
-fn guest(shop: &Shop, row: &Row, append: &str) -> Outcome<Guest> {
+pub(super) fn guest(shop: &Shop, row: &Row, append: &str) -> Outcome<Guest> {
     let kernel = shop.kernel(row.arch, Which::Patched)?;
     Ok(Guest::new(shop, row.arch, &kernel)?
         .append(append)

@@ -4,6 +4,7 @@ mod boot;
 mod crash;
 mod hops;
 mod linux;
+mod linux_codecs;
 mod load;
 mod personality;
 mod refusals;
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Row> {
     [
         hops::rows(),
         linux::rows(),
+        linux_codecs::rows(),
         x86_64(),
         aarch64(),
         personality::rows(),
