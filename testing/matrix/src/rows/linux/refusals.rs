@@ -1,236 +1,13 @@
-//! Rows in which Linux itself opens the image: the kernel side of kpeel, `linux/`.
-//!
-//! The client knows nothing (`kpeel-raw`): file, command line and flags go to the kernel as they are.
+//! Everything Linux refuses: policy, signatures, hostile parsers and loaders. One guest holds all.
 
-use kpeel_vm::Arch;
-use kpeel_vm::Arch::X86_64;
-
-use super::crash::{RESERVATION, VMCORE};
+use super::{HOSTILE, Parts, RAW, REFUSED, guest, parts};
 use crate::Outcome;
-use crate::guest::{Guest, second};
+use crate::guest::Guest;
 use crate::row::Row;
-use crate::shop::{Shop, Which};
+use crate::shop::Shop;
 
-/// The system call and nothing else.
-pub(super) const RAW: &str = "/bin/raw";
-/// Exit status of a refused call.
-const REFUSED: i32 = 1;
-/// Parsers that ask for what they may not have.
-const HOSTILE: &str = include_str!("../../fixtures/hostile.c");
-/// What the caller adds.
-const CALLER: &str = "kpeel.caller=1";
-
-/// The rows, slow ones first.
-pub(super) fn rows() -> Vec<Row> {
-    let row = |name, claim, guest| Row::new(name, X86_64, claim, guest);
-    vec![
-        row(
-            "x86_64-linux-refusals",
-            "Linux opens images: policy, signatures and hostile parsers, each refused by name, a good load after each",
-            refusals,
-        )
-        .within(900),
-        row(
-            "x86_64-linux-attacks",
-            "Linux opens images while root looks for the parser: by id, descriptor, pidfd, on the anchors",
-            attacks,
-        )
-        .within(600),
-        row(
-            "x86_64-linux-killed",
-            "SIGKILL during a load: the caller is gone within a second, the next load works; a bomb is refused",
-            killed,
-        )
-        .within(600),
-        row(
-            "x86_64-linux-uki",
-            "Linux opens a signed UKI by the parser in it, under lockdown (integrity)",
-            |shop, row| uki(shop, row, "lockdown=integrity", ""),
-        ),
-        row(
-            "x86_64-linux-confidentiality",
-            "the same under lockdown (confidentiality)",
-            |shop, row| uki(shop, row, "lockdown=confidentiality", ""),
-        ),
-        row(
-            "x86_64-linux-caller",
-            "the same without lockdown: the caller's command line is added",
-            |shop, row| uki(shop, row, "", CALLER),
-        ),
-        row(
-            "x86_64-linux-measured",
-            "IMA measures one command line: image's and caller's together, as the second kernel gets them",
-            measured,
-        ),
-        row(
-            "x86_64-linux-nested",
-            "Linux opens a UKI in a UKI, each with its parser",
-            nested,
-        ),
-        row(
-            "x86_64-linux-crash",
-            "a refused crash load keeps the old crash kernel, which a panic then starts out of a UKI",
-            crash,
-        ),
-    ]
-}
-
-/// What a signed UKI with a parser is made of.
-pub(super) struct Parts {
-    pub(super) linux: Vec<u8>,
-    pub(super) initrd: Vec<u8>,
-    pub(super) line: String,
-}
-
-impl Parts {
-    pub(super) fn uki(&self, shop: &Shop, arch: Arch) -> Outcome<Vec<u8>> {
-        let sections: [(&str, &[u8]); 3] = [
-            (".linux", &self.linux),
-            (".initrd", &self.initrd),
-            (".cmdline", self.line.as_bytes()),
-        ];
-        shop.uki(arch, &sections)
-    }
-
-    pub(super) fn signed(&self, shop: &Shop, arch: Arch) -> Outcome<Vec<u8>> {
-        shop.sign(arch, &shop.attach(&self.uki(shop, arch)?, "uki")?)
-    }
-}
-
-/// Debian's older kernel, whose init demands this row's marker and command line.
-pub(super) fn parts(shop: &Shop, row: &Row, caller: &str) -> Outcome<Parts> {
-    let kernel = shop.kernel(row.arch, Which::Older)?;
-    let line = row.line();
-    let whole = format!("{line} {caller}");
-    Ok(Parts {
-        linux: kernel.bytes()?,
-        initrd: second(shop, row, &kernel, Some(whole.trim()), &[])?,
-        line,
-    })
-}
-
-/// A guest of the patched kernel, with the client.
-pub(super) fn guest(shop: &Shop, row: &Row, append: &str) -> Outcome<Guest> {
-    let kernel = shop.kernel(row.arch, Which::Patched)?;
-    Ok(Guest::new(shop, row.arch, &kernel)?
-        .append(append)
-        .with(|archive| Ok(archive.program("bin/raw", &shop.programs(row.arch)?.raw)?))?
-        .step("text /sys/kernel/kexec_pe/abi_version 1")
-        .step("text /sys/kernel/kexec_pe/depth 4"))
-}
-
-fn uki(shop: &Shop, row: &Row, append: &str, caller: &str) -> Outcome<Guest> {
-    let image = parts(shop, row, caller)?.signed(shop, row.arch)?;
-    let caller = match caller {
-        "" => String::new(),
-        text => format!("--append {text} "),
-    };
-    Ok(guest(shop, row, append)?
-        .file("image", &image)
-        .step(format!("run {RAW} {caller}/image"))
-        .step("text /sys/kernel/kexec_loaded 1")
-        .exec())
-}
-
-fn measured(shop: &Shop, row: &Row) -> Outcome<Guest> {
-    let image = parts(shop, row, CALLER)?.signed(shop, row.arch)?;
-    let whole = format!("{} {CALLER}", row.line());
-    Ok(guest(shop, row, "")?
-        .file("image", &image)
-        .step("write /sys/kernel/security/ima/policy measure func=KEXEC_CMDLINE")
-        .step(format!(
-            "run {RAW} --measured \"{whole}\" --append {CALLER} /image"
-        ))
-        .exec())
-}
-
-/// The inner UKI's initrd counts, and the outer one's command line is replaced.
-fn nested(shop: &Shop, row: &Row) -> Outcome<Guest> {
-    let inner = parts(shop, row, "")?;
-    let outer = Parts {
-        linux: shop.attach(&inner.uki(shop, row.arch)?, "uki")?,
-        initrd: b"no initrd at all".to_vec(),
-        line: "kpeel.row=outer".to_owned(),
-    };
-    Ok(guest(shop, row, "lockdown=integrity")?
-        .file("image", &outer.signed(shop, row.arch)?)
-        .step(format!("run {RAW} /image"))
-        .exec())
-}
-
-fn crash(shop: &Shop, row: &Row) -> Outcome<Guest> {
-    let kernel = shop.kernel(row.arch, Which::Older)?;
-    let word = format!("cmdline kpeel.row={}", row.name);
-    let good = Parts {
-        linux: kernel.bytes()?,
-        initrd: second(shop, row, &kernel, None, &[&word, VMCORE])?,
-        line: row.line(),
-    };
-    let bad = Parts {
-        linux: b"no kernel at all".to_vec(),
-        ..Parts::clone_of(&good)
-    };
-    Ok(guest(shop, row, &format!("lockdown=integrity {RESERVATION}"))?
-        .file("good", &good.signed(shop, row.arch)?)
-        .file("bad", &bad.signed(shop, row.arch)?)
-        .step(format!("run {RAW} --crash /good"))
-        .step("text /sys/kernel/kexec_crash_loaded 1")
-        .refused(
-            REFUSED,
-            "kexec_file_load: Operation not supported (os error 95)\n\
-             kexec_pe: unsupported: envelope 1: kernel: no parser opens it, and no loader of this machine takes it",
-            &format!("{RAW} --crash /bad"),
-        )
-        .panic())
-}
-
-/// The attacker runs the loads itself.
-fn attacks(shop: &Shop, row: &Row) -> Outcome<Guest> {
-    let image = parts(shop, row, "")?.signed(shop, row.arch)?;
-    Ok(guest(shop, row, "lockdown=integrity")?
-        .with(|archive| Ok(archive.program("bin/attack", &shop.programs(row.arch)?.attack)?))?
-        .file("image", &image)
-        .step(format!("run /bin/attack 3 {RAW} /image"))
-        .step("text /sys/kernel/kexec_loaded 1")
-        .exec())
-}
-
-/// A parser that decompresses what takes it long, and then more than it may.
-fn killed(shop: &Shop, row: &Row) -> Outcome<Guest> {
-    const MIB: usize = 1 << 20;
-    let good = parts(shop, row, "")?;
-    let carrier = shop.parser(HOSTILE, &["DECOMPRESSES_THE_INITRD"])?;
-    let sections: [(&str, &[u8]); 1] = [(".linux", b"a kernel")];
-    let slow = shop.attach_carrier(&shop.uki(row.arch, &sections)?, &carrier)?;
-    let zeros = |mib: usize| shop.gzip(row.arch, &vec![0; mib * MIB]);
-    let allowed = 512 * MIB;
-    let said = format!(
-        "{TOO_LONG}\nkexec_pe: refused (bound): envelope 1: decompressed size: found {0} ({0:#x}), needed at most \
-         {allowed} ({allowed:#x})",
-        allowed + 1
-    );
-    Ok(guest(shop, row, "")?
-        .memory(2048)
-        .file("good", &good.signed(shop, row.arch)?)
-        .file("slow", &shop.sign(row.arch, &slow)?)
-        .file("zeros", &zeros(500)?)
-        .file("bomb", &zeros(600)?)
-        .step(format!("run {RAW} --kill 2000 --initrd /zeros /slow"))
-        .step("text /sys/kernel/kexec_loaded 0")
-        .refused(REFUSED, &said, &format!("{RAW} --initrd /bomb /slow"))
-        .step(format!("run {RAW} /good"))
-        .exec())
-}
-
-impl Parts {
-    fn clone_of(other: &Self) -> Self {
-        Self {
-            linux: other.linux.clone(),
-            initrd: other.initrd.clone(),
-            line: other.line.clone(),
-        }
-    }
-}
+/// E2BIG.
+pub(super) const TOO_LONG: &str = "kexec_file_load: Argument list too long (os error 7)";
 
 /// One refusal: the file's name, its bytes, options of the client, and what is said.
 struct Refusal {
@@ -241,7 +18,7 @@ struct Refusal {
 }
 
 /// Everything Linux refuses. After each refusal the good image is loaded and unloaded.
-fn refusals(shop: &Shop, row: &Row) -> Outcome<Guest> {
+pub(super) fn refusals(shop: &Shop, row: &Row) -> Outcome<Guest> {
     let good = parts(shop, row, "")?;
     let signed = good.signed(shop, row.arch)?;
     let mut guest = guest(shop, row, "lockdown=integrity")?
@@ -273,7 +50,6 @@ fn refusals(shop: &Shop, row: &Row) -> Outcome<Guest> {
 const KEY_REJECTED: &str = "kexec_file_load: Key was rejected by service (os error 129)";
 const NOT_EXEC: &str = "kexec_file_load: Exec format error (os error 8)";
 const NOT_PERMITTED: &str = "kexec_file_load: Operation not permitted (os error 1)";
-const TOO_LONG: &str = "kexec_file_load: Argument list too long (os error 7)";
 const SIGNATURE: &str = "kexec_pe: refused (signature): envelope 1";
 
 fn signature(found: u32) -> String {
