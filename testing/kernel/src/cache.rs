@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kpeel_images::{cache_dir, fetch};
+use kpeel_images::{cache_dir, fetch, origins};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
@@ -44,6 +44,9 @@ fn made(root: &Path, kernel: Kernel) -> Result<PathBuf> {
     tools::demand(kernel)?;
     say(&format!("{}: fetching the source", kernel.name()));
     let archive = fetch(kernel.source())?;
+    for origin in origins(kernel.source())? {
+        say(&format!("{} {}", origin.package, origin.version));
+    }
     // The fetch may have had to take another version than the one that was asked for.
     let inputs = Inputs::now(kernel)?;
     match ready(root, &inputs) {
