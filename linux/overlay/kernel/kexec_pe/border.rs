@@ -144,9 +144,8 @@ impl View {
     pub(crate) unsafe fn new(image: &[u8], head: usize) -> Option<Self> {
         let (len, head) = (image.len(), head.min(image.len()));
         // SAFETY: The caller's promise.
-        let view = unsafe {
-            c::kexec_pe_view(image.as_ptr().cast(), len as c_ulong, head as c_ulong)
-        };
+        let view =
+            unsafe { c::kexec_pe_view(image.as_ptr().cast(), len as c_ulong, head as c_ulong) };
         Some(Self {
             data: NonNull::new(view.cast())?,
             len,
@@ -259,7 +258,11 @@ pub(crate) fn programs() -> impl Iterator<Item = (Place, Program)> {
         let mut place = 0;
         // SAFETY: Both pointers are valid.
         let program = unsafe { c::kexec_pe_next_prog(&mut fd, &mut place) };
-        let place = if place == 0 { Place::Handle } else { Place::Post };
+        let place = if place == 0 {
+            Place::Handle
+        } else {
+            Place::Post
+        };
         Some((place, Program(NonNull::new(program)?)))
     })
 }
@@ -283,10 +286,7 @@ pub(crate) fn reads_locked() -> bool {
 }
 
 /// Decompresses one stream: memory of vmalloc, bytes in it, bytes allocated; or a positive errno.
-pub(crate) fn decompress(
-    input: &[u8],
-    limit: usize,
-) -> Result<(NonNull<u8>, usize, usize), c_int> {
+pub(crate) fn decompress(input: &[u8], limit: usize) -> Result<(NonNull<u8>, usize, usize), c_int> {
     let (mut out, mut len, mut allocated) = (core::ptr::null_mut(), 0, 0);
     let data = input.as_ptr();
     // SAFETY: The input is there; the other pointers are valid.
@@ -305,9 +305,8 @@ pub(crate) fn decompress(
 /// `None` if it cannot be read; longer ones are cut.
 pub(crate) fn string<const N: usize>(from: *const c_char, to: &mut [u8; N]) -> Option<&[u8]> {
     // SAFETY: `N` bytes may be written; the source is read fault-safe.
-    let len = unsafe {
-        c::strncpy_from_kernel_nofault(to.as_mut_ptr().cast(), from.cast(), N as c_long)
-    };
+    let len =
+        unsafe { c::strncpy_from_kernel_nofault(to.as_mut_ptr().cast(), from.cast(), N as c_long) };
     if len <= 0 {
         return None;
     }

@@ -7,7 +7,7 @@
 use core::ffi::c_void;
 use core::ptr::NonNull;
 
-use kernel::alloc::flags::{GFP_KERNEL, GFP_KERNEL_ACCOUNT, __GFP_NOWARN};
+use kernel::alloc::flags::{__GFP_NOWARN, GFP_KERNEL, GFP_KERNEL_ACCOUNT};
 use kernel::alloc::{Flags, VVec};
 use kernel::sync::Arc;
 

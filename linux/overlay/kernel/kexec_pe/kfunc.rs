@@ -230,8 +230,8 @@ impl Stage {
         let limits = self.meter.limits();
         let left = limits.memory.saturating_sub(self.meter.held());
         let limit = limits.kernel.min(ABI_SIZE_MAX).min(left).min(self.work);
-        let (data, len, allocated) =
-            border::decompress(input, limit as usize).map_err(|errno| undone(errno, input, limit))?;
+        let (data, len, allocated) = border::decompress(input, limit as usize)
+            .map_err(|errno| undone(errno, input, limit))?;
         // SAFETY: The decompressor hands its memory over.
         let bytes = unsafe { Buffer::decompressed(data, len, allocated, &self.meter) };
         let bytes = bytes.map_err(|error| Denied(ENOMEM, error))?;
@@ -257,20 +257,17 @@ impl Stage {
         }
     }
 
-    fn verdict(
-        &mut self,
-        code: u32,
-        field: *const c_char,
-        found: u64,
-        needed: u64,
-    ) -> Answer<()> {
+    fn verdict(&mut self, code: u32, field: *const c_char, found: u64, needed: u64) -> Answer<()> {
         let mut text = [0; MAX_FIELD + 1];
         let text = border::string(field, &mut text).ok_or(unreadable("verdict field"))?;
         let field = Name::from_bytes(text);
         let verdict = VerdictCode::from_code(code).ok_or_else(|| {
             let needed =
                 Needed::Words("1 (not mine), 2 (malformed), 3 (unsupported) or 4 (warning)");
-            Denied(EINVAL, Error::malformed("verdict code", code.into(), needed))
+            Denied(
+                EINVAL,
+                Error::malformed("verdict code", code.into(), needed),
+            )
         })?;
         if verdict == VerdictCode::Warn {
             kernel::pr_notice!(
@@ -328,7 +325,9 @@ impl Stage {
     fn find(&self, address: usize, size: u64) -> Answer<Range> {
         let mut room = None;
         for (source, base, len) in self.ranges() {
-            let Some(offset) = address.checked_sub(base).filter(|offset| *offset as u64 <= len)
+            let Some(offset) = address
+                .checked_sub(base)
+                .filter(|offset| *offset as u64 <= len)
             else {
                 continue;
             };

@@ -15,9 +15,7 @@ use kernel::alloc::flags::GFP_KERNEL;
 use kernel::alloc::{KVec, VVec};
 use kernel::sync::Arc;
 
-use super::abi::{
-    BpfCmd, MapType, ProgType, MAX_LOADER_MAPS, PROG_FLAGS_SLEEPABLE, TRACE_FENTRY,
-};
+use super::abi::{BpfCmd, MapType, ProgType, MAX_LOADER_MAPS, PROG_FLAGS_SLEEPABLE, TRACE_FENTRY};
 use super::border::{
     close_all, create_map, insn, is_anchor, load_prog, programs, run_loader, Ask, Place, Program,
     EINTR, EINVAL, ENOMEM, EPERM,
@@ -230,7 +228,11 @@ impl Loading {
             }
         };
         if ask.others != 0 {
-            return Err(forbidden("map attributes", ask.others, "none but the common ones"));
+            return Err(forbidden(
+                "map attributes",
+                ask.others,
+                "none but the common ones",
+            ));
         }
         let (asked, allowed) = (self.maps.saturating_add(1), MAX_LOADER_MAPS);
         if asked > allowed {
@@ -264,7 +266,11 @@ fn check_program(ask: &Ask) -> core::result::Result<(), Denied> {
         return Err(forbidden("attach_btf_id", ask.attach_btf_id, needed));
     }
     if ask.others != 0 {
-        return Err(forbidden("program attributes", ask.others, "none but the common ones"));
+        return Err(forbidden(
+            "program attributes",
+            ask.others,
+            "none but the common ones",
+        ));
     }
     let insns = (0..).map_while(|index| insn(ask, index));
     check(Kind::Parser, insns).map_err(|error| {
@@ -293,4 +299,3 @@ impl Drop for Descriptors {
         close_all();
     }
 }
-

@@ -172,7 +172,11 @@ fn execute(
     };
     if cancelled() {
         let reason = "was cancelled";
-        return Err(Error::reason(Class::System(EINTR), "parser program", reason));
+        return Err(Error::reason(
+            Class::System(EINTR),
+            "parser program",
+            reason,
+        ));
     }
     if value != 0 {
         // The verifier takes only programs that return 0.
