@@ -14,6 +14,9 @@ use crate::shop::{Shop, Which};
 
 /// What only a boot by firmware finds.
 const BY_FIRMWARE: &str = "text /sys/firmware/efi/fw_platform_size 64";
+/// What EDK II puts behind the command line of a kernel that it gets from QEMU, so that the kernel's
+/// EFI stub finds the initrd (`OvmfPkg/Library/GenericQemuLoadImageLib`).
+const BY_QEMU: &str = " initrd=initrd";
 
 /// A UKI by `kpeel build uki`, from a disk.
 pub(super) fn uki(shop: &Shop, row: &Row) -> Outcome<Report> {
@@ -41,7 +44,8 @@ pub(super) fn zboot(shop: &Shop, row: &Row) -> Outcome<Report> {
             .arg("--output")
             .arg(&out),
     )?;
-    let initrd = second(shop, row, &kernel, Some(&row.line()), &[BY_FIRMWARE])?;
+    let line = row.line() + BY_QEMU;
+    let initrd = second(shop, row, &kernel, Some(&line), &[BY_FIRMWARE])?;
     let initrd = scratch.write("initrd", &initrd)?;
     let machine = Machine::new(row.arch)
         .firmware(firmware(row.arch)?)
