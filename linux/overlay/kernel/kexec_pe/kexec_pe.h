@@ -8,6 +8,7 @@
 #ifndef _KERNEL_KEXEC_PE_H
 #define _KERNEL_KEXEC_PE_H
 
+#include <crypto/sha2.h>
 #include <linux/kexec_pe.h>
 
 struct bpf_prog;
@@ -98,9 +99,17 @@ void kexec_pe_drop_view(const void *view);
 /* kfunc.c */
 bool kexec_pe_is_kfunc(u32 btf_id);
 
+/* debug.c */
+void kexec_pe_debug_begin(void);
+void kexec_pe_debug_write(const char *more, unsigned long len);
+void kexec_pe_debug_end(void);
+void kexec_pe_debug_sha256(const void *data, unsigned long len,
+			   u8 digest[SHA256_DIGEST_SIZE]);
+
 /* Rust */
 bool kexec_pe_rs_claims(const void *image, unsigned long len);
 int kexec_pe_rs_unfold(struct kexec_pe_load *load);
+int kexec_pe_rs_not_started(int error);
 int kexec_pe_rs_check_bpf(const struct kexec_pe_ask *ask);
 int kexec_pe_rs_copy_to_kernel(const char *name, const char *buf, int size);
 struct mem_range_result *kexec_pe_rs_decompress(const char *buf, int size);

@@ -6,11 +6,16 @@
 //! in user space), [`host`] executes its stages on Linux. C provides what Rust cannot reach; the
 //! border is `kexec_pe.h` on that side and [`border`] on this one.
 //!
-//! One load is at work at a time: kexec's lock sees to it. All but [`kexec_pe_rs_claims`] runs in
-//! the loader thread.
+//! One load is at work at a time: kexec's lock sees to it. All but [`kexec_pe_rs_claims`]
+//! and [`kexec_pe_rs_not_started`] runs in the loader thread.
 
 mod border;
 mod buffer;
+#[cfg(CONFIG_KEXEC_PE_DEBUG)]
+mod debug;
+#[cfg(not(CONFIG_KEXEC_PE_DEBUG))]
+#[path = "debug_off.rs"]
+mod debug;
 mod finish;
 mod host;
 mod kfunc;
@@ -27,7 +32,7 @@ mod envelope;
 
 use core::ffi::{c_int, c_ulong, c_void};
 
-use envelope::error::Result;
+use envelope::error::{Class, Error, Result};
 use envelope::limits::Limits;
 use envelope::pe::{looks_like_pe, Pe};
 use envelope::pipeline::{unfold, Request, SECTION_BPF};
@@ -45,7 +50,11 @@ const __LOG_PREFIX: &[u8] = b"kexec_pe\0";
 #[no_mangle]
 pub(crate) unsafe extern "C" fn kexec_pe_rs_claims(image: *const c_void, len: c_ulong) -> bool {
     // SAFETY: The caller's promise.
-    claims(unsafe { bytes(image, len) })
+    let claimed = claims(unsafe { bytes(image, len) });
+    if !claimed {
+        debug::left();
+    }
+    claimed
 }
 
 /// Unfolds one load in the loader thread: 0, and the load's buffers are replaced, or a negative
@@ -58,16 +67,24 @@ pub(crate) unsafe extern "C" fn kexec_pe_rs_unfold(load: *mut Load) -> c_int {
     // SAFETY: The caller's promise.
     let load = unsafe { &mut *load };
     match work(load) {
-        Ok(()) => 0,
+        Ok(()) => {
+            debug::loaded(load);
+            0
+        }
         Err(error) if border::cancelled() => {
             kernel::pr_notice!("the load was cancelled: {}\n", error);
+            debug::refused(&error, border::EINTR);
             -border::EINTR
         }
-        Err(error) => {
-            kernel::pr_err!("{}\n", error);
-            -error.errno()
-        }
+        Err(error) => refuse(&error),
     }
+}
+
+/// Tells that there was no thread to unfold in, for this negative errno, which it returns.
+#[no_mangle]
+pub(crate) extern "C" fn kexec_pe_rs_not_started(error: c_int) -> c_int {
+    let class = Class::System(error.wrapping_neg());
+    refuse(&Error::reason(class, "loader thread", "does not start"))
 }
 
 /// Version of the contract with parsers.
@@ -80,6 +97,13 @@ pub(crate) extern "C" fn kexec_pe_rs_version() -> u32 {
 #[no_mangle]
 pub(crate) extern "C" fn kexec_pe_rs_depth() -> u32 {
     Limits::default().depth
+}
+
+/// Tells why a load is refused: the negative errno.
+fn refuse(error: &Error) -> c_int {
+    kernel::pr_err!("{}\n", error);
+    debug::refused(error, error.errno());
+    -error.errno()
 }
 
 fn claims(image: &[u8]) -> bool {

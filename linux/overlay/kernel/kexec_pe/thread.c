@@ -26,6 +26,8 @@ struct kexec_pe_job {
 	struct mem_cgroup *memcg;
 	struct completion done;
 	int result;
+	/* What /proc/self/fail-nth has yet to count, in a debugging kernel. */
+	unsigned int faults;
 };
 
 /* The thread of the load at work; kexec's lock lets only one load work. */
@@ -43,6 +45,30 @@ bool kexec_pe_cancelled(void)
 	return fatal_signal_pending(current);
 }
 
+#if defined(CONFIG_KEXEC_PE_DEBUG) && defined(CONFIG_FAULT_INJECTION)
+static unsigned int take_faults(void)
+{
+	unsigned int faults = READ_ONCE(current->fail_nth);
+
+	WRITE_ONCE(current->fail_nth, 0);
+	return faults;
+}
+
+static void give_faults(unsigned int faults)
+{
+	WRITE_ONCE(current->fail_nth, faults);
+}
+#else
+static unsigned int take_faults(void)
+{
+	return 0;
+}
+
+static void give_faults(unsigned int faults)
+{
+}
+#endif
+
 static int kexec_pe_work(struct kexec_pe_job *job)
 {
 	struct mem_cgroup *old;
@@ -51,7 +77,7 @@ static int kexec_pe_work(struct kexec_pe_job *job)
 	/* Kernel threads share one table: take a copy and empty it. */
 	ret = unshare_files();
 	if (ret)
-		return ret;
+		return kexec_pe_rs_not_started(ret);
 	kexec_pe_close_all();
 
 	old = set_active_memcg(job->memcg);
@@ -66,7 +92,9 @@ static int kexec_pe_threadfn(void *data)
 
 	/* Only the kernel itself may stop the thread. */
 	allow_kernel_signal(SIGKILL);
+	give_faults(job->faults);
 	job->result = kexec_pe_work(job);
+	job->faults = take_faults();
 	complete(&job->done);
 	return 0;
 }
@@ -79,8 +107,10 @@ static int kexec_pe_run(struct kexec_pe_job *job)
 	init_completion(&job->done);
 	task = kthread_create(kexec_pe_threadfn, job, "kexec_pe");
 	if (IS_ERR(task))
-		return PTR_ERR(task);
+		return kexec_pe_rs_not_started(PTR_ERR(task));
 
+	/* One count for the whole load, whichever task is at work. */
+	job->faults = take_faults();
 	get_task_struct(task);
 	WRITE_ONCE(loader, task);
 	wake_up_process(task);
@@ -91,6 +121,7 @@ static int kexec_pe_run(struct kexec_pe_job *job)
 	}
 	kthread_stop_put(task);
 	WRITE_ONCE(loader, NULL);
+	give_faults(job->faults);
 	return job->result;
 }
 
