@@ -125,6 +125,7 @@ fn test(args: &[String]) -> Result<(), Failure> {
     if has(args, "--full") {
         release("kpeel-hostile", &[])?;
         damage()?;
+        soak()?;
         return vm(&["--full"]);
     }
     if has(args, "--vm") {
@@ -150,6 +151,16 @@ fn damage() -> Result<(), Failure> {
         "decompressors",
     ];
     cargo_env(&test, &[("KPEEL_DAMAGE", "2000")])
+}
+
+/// Linux under watch: loads, failing allocations and damaged streams on the debugging kernel. Goes on where the last run
+/// ended; the records lie in `target/soak`.
+fn soak() -> Result<(), Failure> {
+    let soak = ["--package", "kpeel-matrix", "--bin", "kpeel-soak", "--"];
+    let run = [&["run", "--quiet", "--release"], &soak[..]].concat();
+    ["loads", "faults", "streams"]
+        .iter()
+        .try_for_each(|what| cargo(&[&run[..], &[what]].concat()))
 }
 
 /// The crates that can do without a C compiler, built and tested without one.

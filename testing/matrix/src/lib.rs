@@ -15,6 +15,7 @@ pub mod row;
 mod rows;
 mod secure_boot;
 pub mod shop;
+pub mod soak;
 
 pub use rows::all;
 

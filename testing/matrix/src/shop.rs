@@ -39,6 +39,15 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// The kernel of this image.
+    ///
+    /// # Errors
+    /// When it cannot be read, or does not tell its version.
+    pub fn of(path: PathBuf) -> Outcome<Self> {
+        let release = release(&read(&path)?)?;
+        Ok(Self { path, release })
+    }
+
     /// The image's bytes.
     ///
     /// # Errors
@@ -125,8 +134,7 @@ impl Shop {
             }
             _ => return Err(format!("{which:?}: no such kernel for {}", arch.name()).into()),
         };
-        let release = release(&read(&path)?)?;
-        Ok(Kernel { path, release })
+        Kernel::of(path)
     }
 
     /// A UKI around these sections, made by objcopy.
@@ -245,7 +253,14 @@ impl Shop {
     /// # Errors
     /// When the kernel cannot be had or sbsign fails.
     pub fn sign(&self, arch: Arch, image: &[u8]) -> Outcome<Vec<u8>> {
-        let keys = kpeel_kernel::dir(patched(arch))?;
+        self.sign_by(&kpeel_kernel::dir(patched(arch))?, image)
+    }
+
+    /// The image signed by the key `kpeel.key` of this directory.
+    ///
+    /// # Errors
+    /// When sbsign fails.
+    pub fn sign_by(&self, keys: &Path, image: &[u8]) -> Outcome<Vec<u8>> {
         let scratch = Scratch::new()?;
         let before = scratch.write("before.efi", image)?;
         let signed = scratch.join("signed.efi");

@@ -8,6 +8,7 @@ mod linux_codecs;
 mod load;
 mod personality;
 mod refusals;
+mod soak;
 mod walk;
 
 use kpeel_vm::Arch::{Aarch64, X86_64};
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Row> {
         hops::rows(),
         linux::rows(),
         linux_codecs::rows(),
+        soak::rows(),
         x86_64(),
         aarch64(),
         personality::rows(),

@@ -1,0 +1,154 @@
+//! What is asked for, and which part of it comes next.
+
+use std::path::PathBuf;
+
+use kpeel_matrix::soak::{Image, Images};
+
+use crate::record::Record;
+
+/// Damaged streams that one load decompresses; the parser takes 64.
+const BATCH: u32 = 25;
+/// Damaged streams of zeros, in the first guest only: each unpacks to a hundred times its size and more.
+const ZEROS: u32 = 4;
+/// Loads between two looks at the kernel's health.
+const EVERY: u32 = 100;
+
+/// What is done again and again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum What {
+    Loads,
+    Faults,
+    Streams,
+}
+
+/// What is asked for.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) what: What,
+    pub(crate) kernel: Option<PathBuf>,
+    pub(crate) count: u32,
+    pub(crate) boot: u32,
+    pub(crate) out: PathBuf,
+}
+
+impl What {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Loads => "loads",
+            Self::Faults => "faults",
+            Self::Streams => "streams",
+        }
+    }
+
+    /// The guest's name.
+    pub(crate) fn row(self) -> &'static str {
+        match self {
+            Self::Loads => "x86_64-soak-loads",
+            Self::Faults => "x86_64-soak-faults",
+            Self::Streams => "x86_64-soak-streams",
+        }
+    }
+
+    /// How many altogether, and in one guest.
+    fn counts(self) -> (u32, u32) {
+        match self {
+            Self::Loads => (1000, 100),
+            Self::Faults => (500, 100),
+            Self::Streams => (2000, 500),
+        }
+    }
+}
+
+impl Plan {
+    pub(crate) fn parse(words: &[&str]) -> Option<Self> {
+        let (name, mut rest) = words.split_first()?;
+        let what = [What::Loads, What::Faults, What::Streams]
+            .into_iter()
+            .find(|what| what.name() == *name)?;
+        let (count, boot) = what.counts();
+        let mut plan = Self {
+            what,
+            kernel: None,
+            count,
+            boot,
+            out: PathBuf::from(format!("target/soak/{name}.json")),
+        };
+        let number = |text: &str| text.parse().ok().filter(|number| *number > 0);
+        while let [option, value, others @ ..] = rest {
+            match *option {
+                "--kernel" => plan.kernel = Some(PathBuf::from(value)),
+                "--count" => plan.count = number(value)?,
+                "--boot" => plan.boot = number(value)?,
+                "--out" => plan.out = PathBuf::from(value),
+                _ => return None,
+            }
+            rest = others;
+        }
+        rest.is_empty().then_some(plan)
+    }
+
+    /// The first number and how many of them the next guest does; `None` when all is done.
+    pub(crate) fn next(&self, record: &Record) -> Option<(u32, u32)> {
+        let done = record.done();
+        if record.exhausted() || done >= self.count {
+            return None;
+        }
+        Some((done, self.boot.min(self.count - done)))
+    }
+
+    /// The files that the guest gets.
+    pub(crate) fn images<'a>(&self, images: &'a Images, intact: &'a [Image]) -> Vec<&'a Image> {
+        match self.what {
+            What::Loads => images.all.iter().collect(),
+            What::Faults => images
+                .all
+                .iter()
+                .filter(|image| image.name == "nested")
+                .collect(),
+            What::Streams => std::iter::once(&images.streams).chain(intact).collect(),
+        }
+    }
+
+    /// What kpeel-soak is to do in the guest.
+    pub(crate) fn commands(&self, intact: &[Image], first: u32, count: u32) -> Vec<String> {
+        match self.what {
+            What::Loads => vec![format!("loads {first} {count} {EVERY} /list")],
+            // The first allocation is number 1.
+            What::Faults => vec![format!("faults {} {count} /list", first + 1)],
+            What::Streams => intact
+                .iter()
+                .filter_map(|image| {
+                    let zeros = image.name.ends_with("-zeros");
+                    let (count, batch) = if zeros { (ZEROS, 1) } else { (count, BATCH) };
+                    (!zeros || first == 0).then(|| {
+                        format!("streams {first} {count} {batch} /{} /streams", image.name)
+                    })
+                })
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_is_asked_for() {
+        let plan = Plan::parse(&["faults", "--count", "7", "--kernel", "/k"]).unwrap();
+        assert_eq!((plan.what, plan.count, plan.boot), (What::Faults, 7, 100));
+        assert_eq!(plan.kernel, Some(PathBuf::from("/k")));
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know() {
+        for words in [
+            &["walks"][..],
+            &["loads", "--count", "0"],
+            &["loads", "--fast"],
+            &[],
+        ] {
+            assert_eq!(Plan::parse(words), None, "{words:?}");
+        }
+    }
+}
