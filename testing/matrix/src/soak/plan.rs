@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) count: u32,
     pub(crate) boot: u32,
     pub(crate) out: PathBuf,
+    /// The image whose allocations fail.
+    image: String,
 }
 
 impl What {
@@ -72,6 +74,7 @@ impl Plan {
             count,
             boot,
             out: PathBuf::from(format!("target/soak/{name}.json")),
+            image: "zboot-gzip".to_owned(),
         };
         let number = |text: &str| text.parse().ok().filter(|number| *number > 0);
         while let [option, value, others @ ..] = rest {
@@ -79,6 +82,7 @@ impl Plan {
                 "--kernel" => plan.kernel = Some(PathBuf::from(value)),
                 "--count" => plan.count = number(value)?,
                 "--boot" => plan.boot = number(value)?,
+                "--image" => plan.image = (*value).to_owned(),
                 "--out" => plan.out = PathBuf::from(value),
                 _ => return None,
             }
@@ -100,11 +104,10 @@ impl Plan {
     pub(crate) fn images<'a>(&self, images: &'a Images, intact: &'a [Image]) -> Vec<&'a Image> {
         match self.what {
             What::Loads => images.all.iter().collect(),
-            What::Faults => images
-                .all
-                .iter()
-                .filter(|image| image.name == "nested")
-                .collect(),
+            What::Faults => {
+                let named = |image: &&Image| image.name == self.image;
+                images.all.iter().filter(named).collect()
+            }
             What::Streams => std::iter::once(&images.streams).chain(intact).collect(),
         }
     }

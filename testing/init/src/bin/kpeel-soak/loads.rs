@@ -11,7 +11,12 @@ pub(crate) struct Image {
     path: String,
     file: File,
     errno: i32,
+    /// The SHA-256 of the kernel inside.
+    kernel: String,
 }
+
+/// What a debugging kernel tells of the last load (`linux/overlay/kernel/kexec_pe/debug.rs`).
+const LAST: &str = "/sys/kernel/debug/kexec_pe/last";
 
 impl Image {
     /// The images of a list.
@@ -26,15 +31,16 @@ impl Image {
     }
 
     fn parse(line: &str) -> Outcome<Self> {
-        let (path, errno) = line
-            .split_once(' ')
-            .ok_or(format!("{line:?}: needed PATH ERRNO"))?;
+        let wrong = || format!("{line:?}: needed PATH ERRNO SHA256");
+        let words: Vec<&str> = line.split(' ').collect();
+        let [path, errno, kernel] = words.as_slice() else {
+            return Err(wrong());
+        };
         Ok(Self {
-            path: path.to_owned(),
+            path: (*path).to_owned(),
             file: File::open(path).map_err(|error| format!("{path}: {error}"))?,
-            errno: errno
-                .parse()
-                .map_err(|_| format!("{line:?}: needed PATH ERRNO"))?,
+            errno: errno.parse().map_err(|_| wrong())?,
+            kernel: (*kernel).to_owned(),
         })
     }
 
@@ -50,11 +56,29 @@ impl Image {
     /// Loads it, and demands that it ends as it must.
     pub(crate) fn check(&self) -> Outcome<()> {
         let found = self.load()?;
-        if found == self.errno {
+        let Self { path, errno, .. } = self;
+        if found != *errno {
+            return Err(format!("{path}: errno: found {found}, needed {errno}"));
+        }
+        self.check_told()
+    }
+
+    /// Demands that the kernel tells the same, if it is one that tells.
+    fn check_told(&self) -> Outcome<()> {
+        let Self { path, errno, .. } = self;
+        if !std::fs::exists(LAST).unwrap_or(false) {
             return Ok(());
         }
-        let Self { path, errno, .. } = self;
-        Err(format!("{path}: errno: found {found}, needed {errno}"))
+        let told = read(LAST)?;
+        let has = |name: &str, needed: &str| {
+            let mut lines = told.lines().map(|line| line.split(' '));
+            lines.any(|mut words| words.next() == Some(name) && words.next_back() == Some(needed))
+        };
+        let kernel = *errno != 0 || has("kernel", &self.kernel);
+        if has("errno", &errno.to_string()) && kernel {
+            return Ok(());
+        }
+        Err(format!("{path}: {LAST} tells {told:?}"))
     }
 }
 

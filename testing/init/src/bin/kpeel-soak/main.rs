@@ -6,9 +6,9 @@
 //! kpeel-soak streams FIRST COUNT BATCH STREAM IMAGE
 //!                                            damaged copies of STREAM, decompressed by the parser of IMAGE
 //! ```
-//! A list has one image a line: its path, and the errno with which the kernel must refuse it, 0 for none. What is found is
-//! told in lines of JSON in the kernel's log, so that the kernel's own messages do not cut into them. Exit status 0 says
-//! that all ended as it had to.
+//! A list has one image a line: its path, the errno with which the kernel must refuse it, 0 for none, and the SHA-256 of the
+//! kernel inside. What is found is told in lines of JSON in the kernel's log, so that the kernel's own messages do not cut
+//! into them. Exit status 0 says that all ended as it had to.
 #![expect(
     unsafe_code,
     reason = "kexec_file_load, bpf and memfd_create have no other interface"
