@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::kernel::{Fragment, Image, Kernel};
+use crate::kernel::{Fragment, Image, Kernel, Relink};
 use crate::make::{Log, Make};
 use crate::progress::{Progress, say};
+use crate::size::{FILE, Part, Sizes};
 use crate::{Error, Result, bindgen, check, config, key, linux, source};
 
 /// What the kernel's build would otherwise take from clock, user and host.
@@ -33,6 +34,9 @@ const CODECS: &[(Image, Fragment)] = &[
         },
     ),
 ];
+
+/// The kernel side of kpeel, as the tree's build links it.
+const KEXEC_PE: &str = "kernel/kexec_pe/built-in.a";
 
 /// A build's directories, below one that is the build's alone.
 struct Build<'a> {
@@ -71,8 +75,8 @@ pub(crate) fn build(kernel: Kernel, archive: &Path, dir: &Path, log: &Log) -> Re
         for (image, codec) in CODECS {
             build.images(*image, *codec, &mut progress)?;
         }
+        build.keep(&build.output.join(".config"), "config")?;
     }
-    build.keep(&build.output.join(".config"), "config")?;
     check::check(kernel, &build.result)?;
     let (steps, seconds) = (progress.count(), progress.elapsed().as_secs());
     say(&format!("{steps} steps took {seconds} s"));
@@ -128,16 +132,54 @@ impl Build<'_> {
         self.keep(&boot.join("vmlinuz.efi"), image.name())
     }
 
-    /// Makes a patched kernel's one image, and keeps what tests need beside it.
+    /// Makes a patched kernel's images, and keeps what tests need beside them.
     fn patched(&self, progress: &mut Progress) -> Result<()> {
-        let image = self.kernel.arch.image().name();
-        self.make(&[image], |line| progress.line(line))?;
-        let boot = self.output.join("arch").join(self.kernel.arch.dir());
-        self.keep(&boot.join("boot").join(image), image)?;
+        let image = self.kernel.arch.image();
+        self.image(image, progress)?;
+        self.keep(&self.output.join(".config"), "config")?;
         for name in ["System.map", key::KEY, key::CERTIFICATE] {
             self.keep(&self.output.join(name), name)?;
         }
+        let with = match self.kernel.has_sizes() {
+            true => Some((self.size("vmlinux")?, self.size(KEXEC_PE)?)),
+            false => None,
+        };
+        for relink in self.kernel.relinks() {
+            self.extend_config(relink.fragment())?;
+            match *relink {
+                Relink::Image(image, _) => self.image(image, progress)?,
+                Relink::Without(_) => {
+                    self.make(&["vmlinux"], |line| progress.line(line))?;
+                    if let Some((with, kexec_pe)) = with {
+                        let without = self.size("vmlinux")?;
+                        self.keep_sizes(Sizes {
+                            with,
+                            without,
+                            kexec_pe,
+                        })?;
+                    }
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// Makes the architecture's own image and keeps it under this one's name.
+    fn image(&self, image: Image, progress: &mut Progress) -> Result<()> {
+        let target = self.kernel.arch.image().name();
+        self.make(&[target], |line| progress.line(line))?;
+        let boot = self.output.join("arch").join(self.kernel.arch.dir());
+        self.keep(&boot.join("boot").join(target), image.name())
+    }
+
+    fn size(&self, file: &str) -> Result<Part> {
+        Part::of(&self.output.join(file), self.log)
+    }
+
+    fn keep_sizes(&self, sizes: Sizes) -> Result<()> {
+        let kept = self.result.join(FILE);
+        let text = sizes.to_json(self.kernel.name());
+        fs::write(&kept, text).map_err(Error::io("writing", &kept))
     }
 
     fn keep(&self, file: &Path, name: &str) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::inputs::Inputs;
 use crate::kernel::{Image, Kernel};
 use crate::make::Log;
 use crate::progress::say;
-use crate::{Error, Result, build, tools};
+use crate::{Error, Result, build, size, tools};
 
 /// Returns the path of one image of the kernel, building the kernel if the cache lacks it, which takes minutes and is
 /// told on standard error.
@@ -35,6 +35,23 @@ pub fn dir(kernel: Kernel) -> Result<PathBuf> {
         Some(dir) => Ok(dir),
         None => made(&root, kernel),
     }
+}
+
+/// Returns what kpeel's side adds to the kernel's size, as JSON, building the kernel like [`path`]; `None` of a kernel
+/// whose build does not look ([`Kernel::has_sizes`]).
+///
+/// `with` and `without` are the whole kernel, `kexec_pe` is `kernel/kexec_pe/` alone; all numbers are bytes: `text`,
+/// `data` and `bss` as size(1) tells them (read-only data and BTF count as text), `code` the section `.text`.
+///
+/// # Errors
+/// As for [`path`].
+pub fn sizes(kernel: Kernel) -> Result<Option<String>> {
+    if !kernel.has_sizes() {
+        return Ok(None);
+    }
+    let file = dir(kernel)?.join(size::FILE);
+    let text = fs::read_to_string(&file).map_err(Error::io("reading", &file))?;
+    Ok(Some(text))
 }
 
 /// The kernel's directory in the cache, built by this process or by the one it waited for.

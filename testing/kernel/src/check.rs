@@ -23,7 +23,10 @@ const X86_MAGIC_AT: usize = 0x202;
 /// Demands that the images in `dir` are what their names say, and that zboot images hold the plain one.
 pub(crate) fn check(kernel: Kernel, dir: &Path) -> Result<()> {
     match kernel.images() {
-        [Image::BzImage] => demand_x86(&dir.join(Image::BzImage.name())),
+        images @ [Image::BzImage, ..] => {
+            let mut paths = images.iter().map(|image| dir.join(image.name()));
+            paths.try_for_each(|path| demand_x86(&path))
+        }
         [Image::Plain] => padded(&dir.join(Image::Plain.name())).map(|_| ()),
         _ => check_zboot(dir),
     }
@@ -179,6 +182,9 @@ mod tests {
         assert!(error.contains("magic"), "{error}");
         bytes[X86_MAGIC_AT..X86_MAGIC_AT + 4].copy_from_slice(X86_MAGIC);
         fs::write(&path, &bytes).unwrap();
+        let error = check(kernel, scratch.path()).unwrap_err().to_string();
+        assert!(error.contains("bzImage.forced"), "{error}");
+        fs::copy(&path, scratch.join("bzImage.forced")).unwrap();
         check(kernel, scratch.path()).unwrap();
     }
 

@@ -54,6 +54,10 @@ impl Inputs {
         for fragment in kernel.fragments() {
             text += &format!("config {}\n{}", fragment.name, fragment.text);
         }
+        for relink in kernel.relinks() {
+            let fragment = relink.fragment();
+            text += &format!("relink {}\n{}", fragment.name, fragment.text);
+        }
         Self { kernel, text }
     }
 

@@ -41,6 +41,8 @@ pub enum Image {
     Plain,
     /// x86's `bzImage`, a PE image by its EFI stub.
     BzImage,
+    /// The same with `linux/config/forced.config`: signatures are enforced.
+    BzImageForced,
     /// A zboot image, its payload compressed by gzip.
     ZbootGzip,
     /// A zboot image, its payload compressed by zstd.
@@ -86,7 +88,13 @@ impl Arch {
 
 impl Image {
     /// Every image.
-    pub const ALL: &[Self] = &[Self::Plain, Self::BzImage, Self::ZbootGzip, Self::ZbootZstd];
+    pub const ALL: &[Self] = &[
+        Self::Plain,
+        Self::BzImage,
+        Self::BzImageForced,
+        Self::ZbootGzip,
+        Self::ZbootZstd,
+    ];
 
     /// Its file's name, in the cache and on the command line.
     #[must_use]
@@ -94,6 +102,7 @@ impl Image {
         match self {
             Self::Plain => "Image",
             Self::BzImage => "bzImage",
+            Self::BzImageForced => "bzImage.forced",
             Self::ZbootGzip => "vmlinuz.efi.gzip",
             Self::ZbootZstd => "vmlinuz.efi.zstd",
         }
@@ -155,7 +164,8 @@ impl Kernel {
         match (self.arch, self.variant) {
             (_, Variant::Stock) => &[Image::Plain, Image::ZbootGzip, Image::ZbootZstd],
             (Arch::Arm64, _) => &[Image::Plain],
-            (Arch::X86_64, _) => &[Image::BzImage],
+            (Arch::X86_64, Variant::Kpeel) => &[Image::BzImage, Image::BzImageForced],
+            (Arch::X86_64, Variant::KpeelDebug) => &[Image::BzImage],
         }
     }
 
@@ -175,12 +185,31 @@ impl Kernel {
         }
     }
 
+    /// What is changed, one after the other, to link the same tree again.
+    pub(crate) fn relinks(self) -> &'static [Relink] {
+        match (self.arch, self.variant) {
+            (Arch::X86_64, Variant::Kpeel) => &[
+                Relink::Image(Image::BzImageForced, FORCED),
+                Relink::Without(WITHOUT),
+            ],
+            _ => &[],
+        }
+    }
+
+    /// Whether its build tells what the kernel side of kpeel adds to its size.
+    #[must_use]
+    pub fn has_sizes(self) -> bool {
+        let mut relinks = self.relinks().iter();
+        relinks.any(|relink| matches!(relink, Relink::Without(_)))
+    }
+
     /// About how many files its build compiles and links, for telling how far it is.
     pub(crate) fn steps(self) -> u32 {
-        match self.variant {
-            Variant::Stock => 1650,
-            Variant::Kpeel => 2300,
-            Variant::KpeelDebug => 2500,
+        match (self.arch, self.variant) {
+            (_, Variant::Stock) => 1650,
+            (Arch::Arm64, Variant::Kpeel) => 2300,
+            (Arch::X86_64, Variant::Kpeel) => 2600,
+            (_, Variant::KpeelDebug) => 2500,
         }
     }
 }
@@ -204,6 +233,34 @@ const DEBUG: Fragment = Fragment {
     name: "linux/config/debug.config",
     text: include_str!("../../../linux/config/debug.config"),
 };
+
+const FORCED: Fragment = Fragment {
+    name: "linux/config/forced.config",
+    text: include_str!("../../../linux/config/forced.config"),
+};
+
+const WITHOUT: Fragment = Fragment {
+    name: "linux/config/without.config",
+    text: include_str!("../../../linux/config/without.config"),
+};
+
+/// One more link of a tree that is built already.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Relink {
+    /// Gives another image.
+    Image(Image, Fragment),
+    /// Leaves the kernel side of kpeel out; only its size is kept.
+    Without(Fragment),
+}
+
+impl Relink {
+    /// What it changes.
+    pub(crate) fn fragment(self) -> Fragment {
+        match self {
+            Self::Image(_, fragment) | Self::Without(fragment) => fragment,
+        }
+    }
+}
 
 /// Lines for a kernel's `.config`.
 #[derive(Clone, Copy, Debug)]

@@ -26,10 +26,11 @@ mod key;
 mod linux;
 mod make;
 mod progress;
+mod size;
 mod source;
 mod tools;
 
-pub use cache::{dir, path};
+pub use cache::{dir, path, sizes};
 pub use error::{Error, Result};
 pub use harness::harness;
 pub use kernel::{Arch, Image, Kernel, Variant};

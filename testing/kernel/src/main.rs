@@ -3,21 +3,25 @@
 
 use std::process::ExitCode;
 
-use kpeel_kernel::{Arch, Image, Kernel, Result, Variant, packages, path};
+use kpeel_kernel::{Arch, Image, Kernel, Result, Variant, packages, path, sizes};
 
 const USAGE: &str = "\
 usage: kpeel-kernel path --arch ARCH [--stock | --debug] [--image IMAGE]   print the image's path, building the kernel if
                                                                       need be
+       kpeel-kernel path --arch x86_64 --sizes                       print instead, as JSON, what kpeel's side adds to
+                                                                      the kernel's size, in bytes
        kpeel-kernel packages                                         name the Debian packages that builds need
 ARCH: arm64, x86_64 (not with --stock)
-IMAGE: Image (arm64), bzImage (x86_64); with --stock also vmlinuz.efi.gzip, vmlinuz.efi.zstd";
+IMAGE: Image (arm64), bzImage (x86_64), bzImage.forced (x86_64, not with --debug: signatures are enforced); with --stock
+       also vmlinuz.efi.gzip, vmlinuz.efi.zstd";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["path", options @ ..] => match parse(options) {
-            Ok((kernel, image)) => print_path(kernel, image),
+            Ok((kernel, What::Image(image))) => print_path(kernel, image),
+            Ok((kernel, What::Sizes)) => print_sizes(kernel),
             Err(reason) => return misuse(&reason),
         },
         ["packages"] => {
@@ -40,14 +44,26 @@ fn print_path(kernel: Kernel, image: Image) -> Result<()> {
     Ok(())
 }
 
+fn print_sizes(kernel: Kernel) -> Result<()> {
+    print!("{}", sizes(kernel)?.unwrap_or_default());
+    Ok(())
+}
+
 fn misuse(reason: &str) -> ExitCode {
     eprintln!("kpeel-kernel: {reason}\n{USAGE}");
     ExitCode::from(2)
 }
 
-/// Which kernel and image the options name, or what is wrong with them.
-fn parse(options: &[&str]) -> std::result::Result<(Kernel, Image), String> {
-    let (mut arch, mut variant, mut image) = (None, Variant::Kpeel, None);
+/// What is asked for of a kernel.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum What {
+    Image(Image),
+    Sizes,
+}
+
+/// Which kernel the options name and what of it, or what is wrong with them.
+fn parse(options: &[&str]) -> std::result::Result<(Kernel, What), String> {
+    let (mut arch, mut variant, mut image, mut sizes) = (None, Variant::Kpeel, None, false);
     let mut rest = options.iter();
     while let Some(&option) = rest.next() {
         let mut value = || {
@@ -56,6 +72,7 @@ fn parse(options: &[&str]) -> std::result::Result<(Kernel, Image), String> {
         };
         match option {
             "--stock" => variant = Variant::Stock,
+            "--sizes" => sizes = true,
             "--debug" => variant = Variant::KpeelDebug,
             "--arch" => arch = Some(known("--arch", value()?, Arch::from_name)?),
             "--image" => image = Some(known("--image", value()?, Image::from_name)?),
@@ -67,11 +84,18 @@ fn parse(options: &[&str]) -> std::result::Result<(Kernel, Image), String> {
     if !kernel.exists() {
         return Err(format!("{}: Debian ships this kernel", kernel.name()));
     }
+    if sizes {
+        return match (kernel.has_sizes(), image) {
+            (true, None) => Ok((kernel, What::Sizes)),
+            (true, Some(_)) => Err("--sizes and --image exclude each other".to_owned()),
+            (false, _) => Err(format!("{}: its sizes are not told", kernel.name())),
+        };
+    }
     let image = image.unwrap_or(arch.image());
     if !kernel.images().contains(&image) {
         return Err(format!("{} has no {}", kernel.name(), image.name()));
     }
-    Ok((kernel, image))
+    Ok((kernel, What::Image(image)))
 }
 
 fn known<T>(
@@ -90,15 +114,19 @@ mod tests {
     fn reads_kernel_and_image() {
         assert_eq!(
             parse(&["--stock", "--arch", "arm64"]),
-            Ok((Kernel::STOCK_ARM64, Image::Plain))
+            Ok((Kernel::STOCK_ARM64, What::Image(Image::Plain)))
         );
         assert_eq!(
             parse(&["--image", "vmlinuz.efi.zstd", "--arch", "arm64", "--stock"]),
-            Ok((Kernel::STOCK_ARM64, Image::ZbootZstd))
+            Ok((Kernel::STOCK_ARM64, What::Image(Image::ZbootZstd)))
         );
         assert_eq!(
             parse(&["--arch", "x86_64"]),
-            Ok((Kernel::kpeel(Arch::X86_64), Image::BzImage))
+            Ok((Kernel::kpeel(Arch::X86_64), What::Image(Image::BzImage)))
+        );
+        assert_eq!(
+            parse(&["--arch", "x86_64", "--sizes"]),
+            Ok((Kernel::kpeel(Arch::X86_64), What::Sizes))
         );
         let (debug, _) = parse(&["--arch", "arm64", "--debug"]).unwrap();
         assert_eq!(debug.variant, Variant::KpeelDebug);
@@ -113,5 +141,10 @@ mod tests {
         assert!(refused(&["--arch", "arm64", "--image", "bzImage"]).contains("no bzImage"));
         assert!(refused(&["--arch", "arm64", "--fast"]).contains("--fast"));
         assert!(refused(&["--stock", "--arch"]).contains("needs a value"));
+        assert!(refused(&["--arch", "arm64", "--sizes"]).contains("not told"));
+        let both = ["--arch", "x86_64", "--sizes", "--image", "bzImage"];
+        assert!(refused(&both).contains("exclude"));
+        let forced = ["--arch", "x86_64", "--debug", "--image", "bzImage.forced"];
+        assert!(refused(&forced).contains("has no bzImage.forced"));
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::kernel::Kernel;
-use crate::{Error, Result, bindgen};
+use crate::{Error, Result, bindgen, size};
 
 /// A program of the build.
 struct Tool {
@@ -54,6 +54,7 @@ const PATCHED_TOOLS: &[Tool] = &[
     tool("openssl", "openssl"),
     tool("pahole", "pahole"),
     tool("patch", "patch"),
+    tool(size::PROGRAM, "llvm-22"),
     counting(RUSTC, "rustc-web"),
 ];
 
