@@ -23,10 +23,14 @@ pub enum Which {
     Unsigned,
     /// Our unpatched build with `kexec_file_load` (aarch64 only).
     Built,
-    /// The same build as a zboot image.
+    /// The same build as a zboot image, by zstd.
     BuiltZboot,
+    /// The same by gzip.
+    BuiltZbootGzip,
     /// Our patched build, which opens images with parsers itself.
     Patched,
+    /// The same with `KEXEC_SIG_FORCE` (`x86_64` only).
+    Forced,
 }
 
 /// A kernel's file and its version.
@@ -124,14 +128,11 @@ impl Shop {
                 let kernel = patched(arch);
                 kpeel_kernel::path(kernel, kernel.arch.image())?
             }
-            (Arch::Aarch64, Which::BuiltZboot) => {
-                // A zboot image does not tell its version; the plain one of the same build does.
-                let plain = built(Image::Plain)?;
-                return Ok(Kernel {
-                    path: built(Image::ZbootZstd)?,
-                    release: release(&read(&plain)?)?,
-                });
+            (Arch::X86_64, Which::Forced) => {
+                kpeel_kernel::path(patched(arch), Image::BzImageForced)?
             }
+            (Arch::Aarch64, Which::BuiltZboot) => return zboot(Image::ZbootZstd),
+            (Arch::Aarch64, Which::BuiltZbootGzip) => return zboot(Image::ZbootGzip),
             _ => return Err(format!("{which:?}: no such kernel for {}", arch.name()).into()),
         };
         Kernel::of(path)
@@ -248,6 +249,14 @@ impl Shop {
         read(&after)
     }
 
+    /// The directory of our patched kernel, where the key lies that it trusts: `kpeel.key`, `kpeel.crt`.
+    ///
+    /// # Errors
+    /// When the kernel cannot be had.
+    pub fn keys(&self, arch: Arch) -> Outcome<PathBuf> {
+        Ok(kpeel_kernel::dir(patched(arch))?)
+    }
+
     /// The image signed by the key that our patched kernel trusts.
     ///
     /// # Errors
@@ -327,6 +336,15 @@ fn built(image: Image) -> Outcome<PathBuf> {
         kpeel_kernel::Kernel::STOCK_ARM64,
         image,
     )?)
+}
+
+/// A zboot image does not tell its version; the plain one of the same build does.
+fn zboot(image: Image) -> Outcome<Kernel> {
+    let plain = built(Image::Plain)?;
+    Ok(Kernel {
+        path: built(image)?,
+        release: release(&read(&plain)?)?,
+    })
 }
 
 /// Offset of `kernel_version`, which counts from 0x200, in the setup header

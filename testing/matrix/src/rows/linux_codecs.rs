@@ -35,7 +35,7 @@ pub(super) fn rows() -> Vec<Row> {
 }
 
 /// A zboot image of this kernel with its parser.
-fn packed(shop: &Shop, arch: Arch, codec: Codec, kernel: &[u8]) -> Outcome<Vec<u8>> {
+pub(super) fn packed(shop: &Shop, arch: Arch, codec: Codec, kernel: &[u8]) -> Outcome<Vec<u8>> {
     let machine = match arch {
         Arch::X86_64 => Machine::Amd64,
         Arch::Aarch64 => Machine::Arm64,
@@ -84,7 +84,7 @@ fn uki_zboot(shop: &Shop, row: &Row) -> Outcome<Guest> {
 }
 
 /// The inner kernel is signed by a key that the first does not trust: that the signed UKI loads shows who opened it.
-fn kpeel(shop: &Shop, row: &Row) -> Outcome<Guest> {
+pub(super) fn kpeel(shop: &Shop, row: &Row) -> Outcome<Guest> {
     let parts = parts(shop, row, "")?;
     let unsigned = shop.attach(&parts.uki(shop, row.arch)?, "uki")?;
     Ok(guest(shop, row, "lockdown=integrity")?

@@ -4,6 +4,7 @@ mod boot;
 mod crash;
 mod hops;
 mod linux;
+mod linux_aarch64;
 mod linux_codecs;
 mod load;
 mod personality;
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Row> {
         linux::rows(),
         linux_codecs::rows(),
         soak::rows(),
+        linux_aarch64::rows(),
         x86_64(),
         aarch64(),
         personality::rows(),

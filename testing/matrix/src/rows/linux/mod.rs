@@ -2,7 +2,7 @@
 //!
 //! The client knows nothing (`kpeel-raw`): file, command line and flags go to the kernel as they are.
 
-mod refusals;
+pub(super) mod refusals;
 
 use kpeel_vm::Arch;
 use kpeel_vm::Arch::X86_64;
@@ -12,16 +12,16 @@ use crate::Outcome;
 use crate::guest::{Guest, second};
 use crate::row::Row;
 use crate::shop::{Shop, Which};
-use refusals::{TOO_LONG, refusals};
+use refusals::TOO_LONG;
 
 /// The system call and nothing else.
 pub(super) const RAW: &str = "/bin/raw";
 /// Exit status of a refused call.
-const REFUSED: i32 = 1;
+pub(super) const REFUSED: i32 = 1;
 /// Parsers that ask for what they may not have.
 const HOSTILE: &str = include_str!("../../../fixtures/hostile.c");
 /// What the caller adds.
-const CALLER: &str = "kpeel.caller=1";
+pub(super) const CALLER: &str = "kpeel.caller=1";
 
 /// The rows, slow ones first.
 pub(super) fn rows() -> Vec<Row> {
@@ -30,7 +30,7 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             "x86_64-linux-refusals",
             "Linux opens images: policy, signatures and hostile parsers, each refused by name, a good load after each",
-            refusals,
+            refusals::refusals,
         )
         .within(900),
         row(
@@ -114,7 +114,12 @@ pub(super) fn parts(shop: &Shop, row: &Row, caller: &str) -> Outcome<Parts> {
 
 /// A guest of the patched kernel, with the client.
 pub(super) fn guest(shop: &Shop, row: &Row, append: &str) -> Outcome<Guest> {
-    let kernel = shop.kernel(row.arch, Which::Patched)?;
+    guest_of(shop, row, Which::Patched, append)
+}
+
+/// The same of another kernel that opens images.
+pub(super) fn guest_of(shop: &Shop, row: &Row, which: Which, append: &str) -> Outcome<Guest> {
+    let kernel = shop.kernel(row.arch, which)?;
     Ok(Guest::new(shop, row.arch, &kernel)?
         .append(append)
         .with(|archive| Ok(archive.program("bin/raw", &shop.programs(row.arch)?.raw)?))?
@@ -122,7 +127,7 @@ pub(super) fn guest(shop: &Shop, row: &Row, append: &str) -> Outcome<Guest> {
         .step("text /sys/kernel/kexec_pe/depth 4"))
 }
 
-fn uki(shop: &Shop, row: &Row, append: &str, caller: &str) -> Outcome<Guest> {
+pub(super) fn uki(shop: &Shop, row: &Row, append: &str, caller: &str) -> Outcome<Guest> {
     let image = parts(shop, row, caller)?.signed(shop, row.arch)?;
     let caller = match caller {
         "" => String::new(),
@@ -135,7 +140,7 @@ fn uki(shop: &Shop, row: &Row, append: &str, caller: &str) -> Outcome<Guest> {
         .exec())
 }
 
-fn measured(shop: &Shop, row: &Row) -> Outcome<Guest> {
+pub(super) fn measured(shop: &Shop, row: &Row) -> Outcome<Guest> {
     let image = parts(shop, row, CALLER)?.signed(shop, row.arch)?;
     let whole = format!("{} {CALLER}", row.line());
     Ok(guest(shop, row, "")?
@@ -148,7 +153,7 @@ fn measured(shop: &Shop, row: &Row) -> Outcome<Guest> {
 }
 
 /// The inner UKI's initrd counts, and the outer one's command line is replaced.
-fn nested(shop: &Shop, row: &Row) -> Outcome<Guest> {
+pub(super) fn nested(shop: &Shop, row: &Row) -> Outcome<Guest> {
     let inner = parts(shop, row, "")?;
     let outer = Parts {
         linux: shop.attach(&inner.uki(shop, row.arch)?, "uki")?,
@@ -161,7 +166,7 @@ fn nested(shop: &Shop, row: &Row) -> Outcome<Guest> {
         .exec())
 }
 
-fn crash(shop: &Shop, row: &Row) -> Outcome<Guest> {
+pub(super) fn crash(shop: &Shop, row: &Row) -> Outcome<Guest> {
     let kernel = shop.kernel(row.arch, Which::Older)?;
     let word = format!("cmdline kpeel.row={}", row.name);
     let good = Parts {
@@ -188,7 +193,7 @@ fn crash(shop: &Shop, row: &Row) -> Outcome<Guest> {
 }
 
 /// The attacker runs the loads itself.
-fn attacks(shop: &Shop, row: &Row) -> Outcome<Guest> {
+pub(super) fn attacks(shop: &Shop, row: &Row) -> Outcome<Guest> {
     let image = parts(shop, row, "")?.signed(shop, row.arch)?;
     Ok(guest(shop, row, "lockdown=integrity")?
         .with(|archive| Ok(archive.program("bin/attack", &shop.programs(row.arch)?.attack)?))?
@@ -199,7 +204,7 @@ fn attacks(shop: &Shop, row: &Row) -> Outcome<Guest> {
 }
 
 /// A parser that decompresses what takes it long, and then more than it may.
-fn killed(shop: &Shop, row: &Row) -> Outcome<Guest> {
+pub(super) fn killed(shop: &Shop, row: &Row) -> Outcome<Guest> {
     const MIB: usize = 1 << 20;
     let good = parts(shop, row, "")?;
     let carrier = shop.parser(HOSTILE, &["DECOMPRESSES_THE_INITRD"])?;

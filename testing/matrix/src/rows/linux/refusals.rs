@@ -10,15 +10,15 @@ use crate::shop::Shop;
 pub(super) const TOO_LONG: &str = "kexec_file_load: Argument list too long (os error 7)";
 
 /// One refusal: the file's name, its bytes, options of the client, and what is said.
-struct Refusal {
-    name: &'static str,
-    image: Vec<u8>,
-    options: &'static str,
-    said: String,
+pub(crate) struct Refusal {
+    pub(crate) name: &'static str,
+    pub(crate) image: Vec<u8>,
+    pub(crate) options: &'static str,
+    pub(crate) said: String,
 }
 
 /// Everything Linux refuses. After each refusal the good image is loaded and unloaded.
-pub(super) fn refusals(shop: &Shop, row: &Row) -> Outcome<Guest> {
+pub(in crate::rows) fn refusals(shop: &Shop, row: &Row) -> Outcome<Guest> {
     let good = parts(shop, row, "")?;
     let signed = good.signed(shop, row.arch)?;
     let mut guest = guest(shop, row, "lockdown=integrity")?
@@ -60,7 +60,12 @@ fn signature(found: u32) -> String {
 }
 
 /// Without a good signature over all of it, no parser runs; nor beside what the caller would change.
-fn signatures(shop: &Shop, row: &Row, good: &Parts, signed: &[u8]) -> Outcome<Vec<Refusal>> {
+pub(crate) fn signatures(
+    shop: &Shop,
+    row: &Row,
+    good: &Parts,
+    signed: &[u8],
+) -> Outcome<Vec<Refusal>> {
     const ENODATA: u32 = 61;
     const EKEYREJECTED: u32 = 129;
     const ENOKEY: u32 = 126;
