@@ -22,6 +22,9 @@ use super::envelope::limits::ABI_SIZE_MAX;
 use super::envelope::publication::{Complaint, Mode, Origin, Publication, Resource};
 use super::session::{running, Stage, Unpacked};
 
+/// Warnings of one stage that the log gets; more are only counted.
+const MAX_WARNINGS: u32 = 64;
+
 /// A call that is refused: the errno the parser gets, and why.
 struct Denied(c_int, Error);
 
@@ -137,6 +140,10 @@ fn answer(stage: Option<&mut Stage>, call: impl FnOnce(&mut Stage) -> Answer<()>
     let Some(stage) = stage else {
         return -EPERM;
     };
+    // The verifier bounds a program's instructions; what its calls cost adds up.
+    if border::cancelled() {
+        return -EINTR;
+    }
     match call(stage) {
         Ok(()) => 0,
         Err(Denied(errno, error)) => {
@@ -270,6 +277,10 @@ impl Stage {
             )
         })?;
         if verdict == VerdictCode::Warn {
+            self.warnings = self.warnings.saturating_add(1);
+            if self.warnings > MAX_WARNINGS {
+                return Ok(());
+            }
             kernel::pr_notice!(
                 "warning: envelope {}: {}: found {} ({:#x}), needed {} ({:#x})\n",
                 self.depth,

@@ -48,6 +48,8 @@ pub(crate) struct Stage {
     pub(super) place: Place,
     pub(super) run: Run<Buffer>,
     pub(super) work: u64,
+    /// Warnings so far.
+    pub(super) warnings: u32,
     _charge: Charge,
 }
 
@@ -112,6 +114,7 @@ impl Session {
             place: Place::Handle,
             run: Run::new(),
             work: WORK,
+            warnings: 0,
             _charge: charge,
         };
         let failed = |_| no_memory("stage");
