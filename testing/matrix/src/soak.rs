@@ -51,6 +51,8 @@ pub struct Subject {
     pub keys: PathBuf,
     /// The image's SHA-256, in hexadecimal.
     pub sha256: String,
+    /// Words for its command line.
+    pub append: String,
 }
 
 impl Subject {
@@ -63,6 +65,7 @@ impl Subject {
         Ok(Self {
             sha256: sha256(&kernel.bytes()?),
             keys: dir.to_owned(),
+            append: String::new(),
             kernel,
         })
     }
@@ -82,6 +85,7 @@ pub fn run(
     let program = kpeel_vm::guest::build(row.arch, "kpeel-init", "kpeel-soak")?;
     let mut guest = Guest::new(shop, row.arch, &subject.kernel)?
         .append(APPEND)
+        .append(&subject.append)
         .memory(MEMORY)
         .with(|archive| Ok(archive.program("bin/soak", &program)?))?
         .file("list", Images::list(images).as_bytes());

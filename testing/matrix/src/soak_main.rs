@@ -19,11 +19,13 @@ use kpeel_matrix::soak::{self, Images, Subject};
 use plan::{Plan, What};
 use record::Record;
 
-const USAGE: &str = "usage: kpeel-soak loads|faults|streams [--kernel DIR] [--count N] [--boot N] [--image NAME] [--out FILE]
+const USAGE: &str = "usage: kpeel-soak loads|faults|streams [--kernel DIR] [--count N] [--boot N] [--image NAME] [--append TEXT]
+                                        [--out FILE]
   --kernel DIR   a directory with bzImage, config, kpeel.key and kpeel.crt; without it, the debugging kernel is built
   --count N      so many loads (1000), failing allocations (500) or damaged streams of each codec (2000) altogether
   --boot N       so many of them in one guest
   --image NAME   the image whose allocations fail: zboot-gzip, zboot-zstd, uki or nested (zboot-gzip)
+  --append TEXT  words for the kernel's command line
   --out FILE     the record, target/soak/WHAT.json without it";
 
 /// Time that a guest has, emulated on a busy machine, in seconds.
@@ -50,7 +52,8 @@ fn run(plan: &Plan) -> Outcome<()> {
         Some(dir) => dir.clone(),
         None => debugging()?,
     };
-    let subject = Subject::of(&dir)?;
+    let mut subject = Subject::of(&dir)?;
+    subject.append.clone_from(&plan.append);
     let shop = Shop::open(&[kpeel_vm::Arch::X86_64])?;
     let kernel = record::kernel(&dir, &subject)?;
     let images = Images::of(&shop, &subject)?;

@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) out: PathBuf,
     /// The image whose allocations fail.
     image: String,
+    /// Words for the kernel's command line.
+    pub(crate) append: String,
 }
 
 impl What {
@@ -75,6 +77,7 @@ impl Plan {
             boot,
             out: PathBuf::from(format!("target/soak/{name}.json")),
             image: "zboot-gzip".to_owned(),
+            append: String::new(),
         };
         let number = |text: &str| text.parse().ok().filter(|number| *number > 0);
         while let [option, value, others @ ..] = rest {
@@ -82,6 +85,7 @@ impl Plan {
                 "--kernel" => plan.kernel = Some(PathBuf::from(value)),
                 "--count" => plan.count = number(value)?,
                 "--boot" => plan.boot = number(value)?,
+                "--append" => plan.append = (*value).to_owned(),
                 "--image" => plan.image = (*value).to_owned(),
                 "--out" => plan.out = PathBuf::from(value),
                 _ => return None,

@@ -33,6 +33,7 @@ pub(crate) fn kernel(dir: &Path, subject: &Subject) -> Outcome<Value> {
         "release": subject.kernel.release,
         "sha256": subject.sha256,
         "checks": checks,
+        "append": subject.append,
     }))
 }
 
