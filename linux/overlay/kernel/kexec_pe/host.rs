@@ -14,7 +14,7 @@ use super::envelope::error::{Class, Error, Needed, Refusal, Result};
 use super::envelope::host::{Envelope, Host, Stage, Trust};
 use super::envelope::limits::{Limits, Meter};
 use super::envelope::publication::Run;
-use super::loader::load;
+use super::loader::{load, PASSING};
 use super::session::Session;
 
 /// The kernel host of one load.
@@ -51,8 +51,15 @@ impl Host for Linux {
         if self.signature == 0 {
             return Ok(Trust::Verified);
         }
+        let errno = self.signature.wrapping_neg();
+        // A signature that memory was lacking for is not a bad one, but vouches for nothing either.
+        let class = if PASSING.contains(&errno) {
+            Class::System(errno)
+        } else {
+            Class::Refused(Refusal::Signature)
+        };
         Err(Error::value(
-            Class::Refused(Refusal::Signature),
+            class,
             "signature",
             self.signature.unsigned_abs().into(),
             Needed::Words("0: a good one by a key of the trusted or platform keyring"),

@@ -31,7 +31,7 @@ const CONTEXT_SIZE: usize = 4096;
 /// `BPF_SKEL_KERNEL` (`tools/lib/bpf/skel_internal.h`): addresses in the context are the kernel's.
 const FLAG_KERNEL: u32 = 1;
 /// `EAGAIN` and `EBUSY`, `EMFILE`: not the carrier's fault.
-const PASSING: [c_int; 5] = [ENOMEM, EINTR, 11, 16, 24];
+pub(super) const PASSING: [c_int; 5] = [ENOMEM, EINTR, 11, 16, 24];
 /// Flags of `BPF_PROG_LOAD` that make the verifier stricter or test it.
 const FLAGS_IGNORED: u32 = 0x8f;
 const VALUE_ALIGNMENT: u64 = 8;

@@ -8,8 +8,9 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::time::Instant;
 
+use crate::health::Health;
 use crate::loads::Image;
-use crate::{Outcome, health, say, write};
+use crate::{Outcome, say, write};
 
 /// What may come of a load that lacks memory somewhere.
 ///
@@ -17,9 +18,9 @@ use crate::{Outcome, health, say, write};
 /// |---|---|
 /// | 0 | what lacked memory can do without |
 /// | ENOMEM | it cannot |
-/// | EKEYREJECTED | the signature could not be verified, so nothing vouches for the image |
-/// | EAGAIN | no thread could be made |
-const ALLOWED: &[i32] = &[0, libc::ENOMEM, libc::EKEYREJECTED, libc::EAGAIN];
+/// | EKEYREJECTED | verification hid it: no algorithm was found, so no signature vouches for the image |
+/// | ENOEXEC | bpf(2) hid it: Linux refused the loader or the parser with EINVAL |
+const ALLOWED: &[i32] = &[0, libc::ENOMEM, libc::EKEYREJECTED, libc::ENOEXEC];
 
 /// Points told in one line.
 const TOLD: usize = 100;
@@ -30,9 +31,9 @@ const EVERY: u32 = 250;
 pub(crate) fn run(images: &[Image], first: u32, count: u32) -> Outcome<()> {
     let image = images.first().ok_or("no image")?;
     image.check()?;
-    health::begin()?;
+    let health = Health::begin()?;
     configure()?;
-    health::sample(0)?;
+    health.sample(0)?;
     let begun = Instant::now();
     let mut points = Vec::new();
     let mut exhausted = false;
@@ -51,11 +52,11 @@ pub(crate) fn run(images: &[Image], first: u32, count: u32) -> Outcome<()> {
         // Nothing of it is left.
         image.check()?;
         if (points.len() as u32).is_multiple_of(EVERY) {
-            health::sample(points.len() as u32)?;
+            health.sample(points.len() as u32)?;
         }
     }
     let took = begun.elapsed().as_millis();
-    health::sample(points.len() as u32)?;
+    health.sample(points.len() as u32)?;
     tell(first, &points)?;
     let mut ends: BTreeMap<i32, u32> = BTreeMap::new();
     for errno in &points {

@@ -15,22 +15,45 @@ const LEAKS_TOLD: usize = 4;
 /// `BPF_{PROG,MAP,BTF,LINK}_GET_NEXT_ID` of `enum bpf_cmd`.
 const NEXT_ID: [libc::c_int; 4] = [11, 12, 23, 31];
 
-/// Makes kmemleak forget what was there before the first load.
-pub(crate) fn begin() -> Outcome<()> {
-    mount_debugfs()?;
-    if leaks()?.is_some() {
-        write(KMEMLEAK, "clear")?;
-    }
-    Ok(())
+/// Looks after the kernel from the first load on.
+pub(crate) struct Health {
+    /// Whether kmemleak is there and at work; it may be off from the start, but must not give up.
+    kmemleak: bool,
 }
 
-/// Tells the kernel's health after this many loads.
-///
-/// # Errors
-/// When kmemleak knows of a leak, or has given up.
-pub(crate) fn sample(loads: u32) -> Outcome<()> {
-    let leaks = leaks()?;
-    let count = leaks.as_ref().map(Vec::len);
+impl Health {
+    /// Makes kmemleak forget what was there before the first load.
+    pub(crate) fn begin() -> Outcome<Self> {
+        mount_debugfs()?;
+        // It takes no command if the kernel's command line has switched it off.
+        let kmemleak = fs::exists(KMEMLEAK).unwrap_or(false) && write(KMEMLEAK, "scan=off").is_ok();
+        if kmemleak {
+            leaks()?;
+            write(KMEMLEAK, "clear")?;
+        }
+        Ok(Self { kmemleak })
+    }
+
+    /// Tells the kernel's health after this many loads.
+    ///
+    /// # Errors
+    /// When kmemleak knows of a leak, or has given up.
+    pub(crate) fn sample(&self, loads: u32) -> Outcome<()> {
+        let leaks = if self.kmemleak { Some(leaks()?) } else { None };
+        tell(loads, leaks.as_ref().map(Vec::len))?;
+        match leaks {
+            Some(leaks) if !leaks.is_empty() => {
+                for leak in leaks.iter().take(LEAKS_TOLD) {
+                    eprintln!("{leak}");
+                }
+                Err(format!("{} leaks after {loads} loads", leaks.len()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn tell(loads: u32, leaks: Option<usize>) -> Outcome<()> {
     let memory = read("/proc/meminfo")?;
     let kib = |name: &str| {
         let line = memory.lines().find(|line| line.starts_with(name));
@@ -48,18 +71,9 @@ pub(crate) fn sample(loads: u32) -> Outcome<()> {
         entries("/proc/self/fd")?,
         NEXT_ID.map(bpf_ids),
         loader_threads()?,
-        count.map_or("null".to_owned(), |count| count.to_string()),
+        leaks.map_or("null".to_owned(), |count| count.to_string()),
         read("/proc/sys/kernel/tainted")?.trim(),
-    ))?;
-    match leaks {
-        Some(leaks) if !leaks.is_empty() => {
-            for leak in leaks.iter().take(LEAKS_TOLD) {
-                eprintln!("{leak}");
-            }
-            Err(format!("{} leaks after {loads} loads", leaks.len()))
-        }
-        _ => Ok(()),
-    }
+    ))
 }
 
 fn mount_debugfs() -> Outcome<()> {
@@ -81,11 +95,8 @@ fn mount_debugfs() -> Outcome<()> {
     Err(format!("mounting debugfs: {error}"))
 }
 
-/// What kmemleak reports, one text a leak; `None` in kernels without it.
-fn leaks() -> Outcome<Option<Vec<String>>> {
-    if !fs::exists(KMEMLEAK).unwrap_or(false) {
-        return Ok(None);
-    }
+/// What kmemleak reports, one text a leak.
+fn leaks() -> Outcome<Vec<String>> {
     sleep(KMEMLEAK_AGE);
     // The first scan notes checksums; what has not changed at the second is reported.
     write(KMEMLEAK, "scan")?;
@@ -101,7 +112,7 @@ fn leaks() -> Outcome<Option<Vec<String>>> {
             leak.push('\n');
         }
     }
-    Ok(Some(leaks))
+    Ok(leaks)
 }
 
 /// Memory in the processors' own lists of free pages, in KiB: it is free, but not in what `MemAvailable` counts.

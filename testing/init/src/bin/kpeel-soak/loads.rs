@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::time::Instant;
 
-use crate::{Outcome, call, health, read, say};
+use crate::health::Health;
+use crate::{Outcome, call, read, say};
 
 /// An image and how its load must end.
 #[derive(Debug)]
@@ -88,8 +89,8 @@ pub(crate) fn run(images: &[Image], first: u32, count: u32, every: u32) -> Outco
     for image in images {
         image.check()?;
     }
-    health::begin()?;
-    health::sample(0)?;
+    let health = Health::begin()?;
+    health.sample(0)?;
     let begun = Instant::now();
     let mut refused = 0;
     for done in 1..=count {
@@ -99,11 +100,11 @@ pub(crate) fn run(images: &[Image], first: u32, count: u32, every: u32) -> Outco
         image.check()?;
         refused += u32::from(image.errno != 0);
         if done.is_multiple_of(every) && done != count {
-            health::sample(done)?;
+            health.sample(done)?;
         }
     }
     let took = begun.elapsed().as_millis();
-    health::sample(count)?;
+    health.sample(count)?;
     say(&format!(
         "{{\"loads\": {count}, \"first\": {first}, \"refused\": {refused}, \"milliseconds\": {took}}}"
     ))

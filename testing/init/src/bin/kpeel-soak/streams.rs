@@ -9,7 +9,8 @@ use std::os::unix::fs::FileExt as _;
 use std::time::Instant;
 
 use crate::damage::damaged;
-use crate::{Outcome, call, health, say};
+use crate::health::Health;
+use crate::{Outcome, call, say};
 
 /// Longer than any decompression may take, in milliseconds.
 const LONGEST: u128 = 5000;
@@ -21,7 +22,7 @@ const ALLOWED: &[i32] = &[libc::ENOEXEC, libc::EOPNOTSUPP, libc::E2BIG];
 pub(crate) fn run(stream: &str, image: &str, first: u32, count: u32, batch: u32) -> Outcome<()> {
     let intact = std::fs::read(stream).map_err(|error| format!("{stream}: {error}"))?;
     let parser = File::open(image).map_err(|error| format!("{image}: {error}"))?;
-    health::begin()?;
+    let health = Health::begin()?;
     let (mut longest, mut ends) = (0, BTreeMap::<i32, u32>::new());
     let last = first.saturating_add(count);
     let mut next = first;
@@ -40,7 +41,7 @@ pub(crate) fn run(stream: &str, image: &str, first: u32, count: u32, batch: u32)
         }
         next = until;
     }
-    health::sample(count)?;
+    health.sample(count)?;
     let name = stream.rsplit('/').next().unwrap_or_default();
     let ends: Vec<String> = ends
         .iter()
