@@ -38,6 +38,9 @@ const CODECS: &[(Image, Fragment)] = &[
 /// The kernel side of kpeel, as the tree's build links it.
 const KEXEC_PE: &str = "kernel/kexec_pe/built-in.a";
 
+/// The whole kernel before its last link, which aligns sections to 2 MiB and so hides what is added.
+const UNPADDED: &str = "vmlinux.o";
+
 /// A build's directories, below one that is the build's alone.
 struct Build<'a> {
     kernel: Kernel,
@@ -141,7 +144,7 @@ impl Build<'_> {
             self.keep(&self.output.join(name), name)?;
         }
         let with = match self.kernel.has_sizes() {
-            true => Some((self.size("vmlinux")?, self.size(KEXEC_PE)?)),
+            true => Some((self.size(UNPADDED)?, self.size(KEXEC_PE)?)),
             false => None,
         };
         for relink in self.kernel.relinks() {
@@ -151,7 +154,7 @@ impl Build<'_> {
                 Relink::Without(_) => {
                     self.make(&["vmlinux"], |line| progress.line(line))?;
                     if let Some((with, kexec_pe)) = with {
-                        let without = self.size("vmlinux")?;
+                        let without = self.size(UNPADDED)?;
                         self.keep_sizes(Sizes {
                             with,
                             without,

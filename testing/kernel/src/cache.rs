@@ -40,8 +40,9 @@ pub fn dir(kernel: Kernel) -> Result<PathBuf> {
 /// Returns what kpeel's side adds to the kernel's size, as JSON, building the kernel like [`path`]; `None` of a kernel
 /// whose build does not look ([`Kernel::has_sizes`]).
 ///
-/// `with` and `without` are the whole kernel, `kexec_pe` is `kernel/kexec_pe/` alone; all numbers are bytes: `text`,
-/// `data` and `bss` as size(1) tells them (read-only data and BTF count as text), `code` the section `.text`.
+/// `with` and `without` are the whole kernel before its last link, so without padding and BTF; `kexec_pe` is
+/// `kernel/kexec_pe/` alone. All numbers are bytes: `text`, `data` and `bss` as size(1) tells them (read-only data counts
+/// as text), `code` the sections `.text` and `.text.*`.
 ///
 /// # Errors
 /// As for [`path`].
