@@ -48,6 +48,50 @@ pub fn small() -> Result<Vec<Subject>, String> {
     Ok(subjects)
 }
 
+/// Small images for `x86_64` with a parser in every envelope, which Linux as a host opens as the sandbox does: every
+/// codec, every stub, profiles, zboot in a UKI.
+///
+/// # Errors
+/// What the makers say.
+pub fn for_hosts() -> Result<Vec<Subject>, String> {
+    let scratch = Scratch::new().map_err(|error| error.to_string())?;
+    let samples = samples(scratch.path()).map_err(|error| error.to_string())?;
+    let mut subjects = Vec::new();
+    for sample in samples.iter().filter(|sample| is_bzimage(&sample.kernel)) {
+        let mut bytes = fs::read(&sample.image).map_err(|error| error.to_string())?;
+        if sample.name == NESTED {
+            let inner = fs::read(scratch.join("uki-zboot.inner"));
+            bytes = nested(&inner.map_err(|error| error.to_string())?, &scratch)?;
+        }
+        let [_, own] = both(&sample.name, &bytes, sample.profile)?;
+        subjects.push(own);
+    }
+    Ok(subjects)
+}
+
+/// The sample that is a zboot image in a UKI.
+const NESTED: &str = "uki-zboot";
+
+/// A UKI around this zboot image, to which its parser is added.
+fn nested(zboot: &[u8], scratch: &Scratch) -> Result<Vec<u8>, String> {
+    let [_, own] = both("zboot", zboot, None)?;
+    let stub = fetch(Item::StubAmd64V257).map_err(|error| error.to_string())?;
+    let initrd = kpeel_images::make::noise(3001, 5);
+    let sections: [(&str, &[u8]); 3] = [
+        (".cmdline", b"nested"),
+        (".initrd", &initrd),
+        (".linux", &own.bytes),
+    ];
+    let image = scratch.join("nested.efi");
+    uki(&stub, &sections, &image).map_err(|error| error.to_string())?;
+    fs::read(&image).map_err(|error| error.to_string())
+}
+
+/// "HdrS" at 0x202: `Documentation/arch/x86/boot.rst` of Linux.
+fn is_bzimage(kernel: &[u8]) -> bool {
+    kernel.get(0x202..0x206) == Some(b"HdrS")
+}
+
 /// Real images: loong64's zboot kernel, bare, with its own parser and in a UKI, and UKIs around
 /// Debian's kernels.
 ///

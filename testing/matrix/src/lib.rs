@@ -8,6 +8,7 @@
 //! file of the initrd it was given and its version, and has said so in one exact line.
 #![forbid(unsafe_code)]
 
+mod agree;
 pub mod demo;
 mod firmware;
 pub mod guest;

@@ -10,21 +10,21 @@
 //! hold exactly one command line for kexec, this one.
 #![expect(
     unsafe_code,
-    reason = "kexec_file_load has no other interface; fork, to kill who calls it"
+    reason = "kexec_file_load and reboot are raw calls; fork, to kill who calls it"
 )]
+
+#[path = "../file_load.rs"]
+mod file_load;
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
-use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Flags of `kexec_file_load` (`include/uapi/linux/kexec.h`).
-const UNLOAD: libc::c_ulong = 1;
+/// A flag of `kexec_file_load` (`include/uapi/linux/kexec.h`).
 const ON_CRASH: libc::c_ulong = 2;
-const NO_INITRAMFS: libc::c_ulong = 4;
 /// What the kernel's part begins its messages with.
 const PREFIX: &str = "kexec_pe: ";
 /// One record of the kernel's log at most (`PRINTKRB_RECORD_MAX`, `kernel/printk`).
@@ -85,9 +85,6 @@ impl Call {
                 _ => image = Some(open(word)?),
             }
         }
-        if initrd.is_none() {
-            flags |= NO_INITRAMFS;
-        }
         Ok(Self {
             image: image.ok_or("usage: kpeel-raw [OPTION...] IMAGE")?,
             initrd,
@@ -115,22 +112,8 @@ impl Call {
     }
 
     fn load(&self) -> io::Result<()> {
-        let line = self.line.as_ref().map(|line| line.as_bytes_with_nul());
-        // SAFETY: The descriptors are open and the command line's length is that of its bytes.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_kexec_file_load,
-                self.image.as_raw_fd(),
-                self.initrd.as_ref().map_or(-1, |file| file.as_raw_fd()),
-                line.map_or(0, <[u8]>::len),
-                line.map_or(std::ptr::null(), <[u8]>::as_ptr),
-                self.flags,
-            )
-        };
-        if result == 0 {
-            return Ok(());
-        }
-        Err(io::Error::last_os_error())
+        let line = self.line.as_deref();
+        file_load::load(&self.image, self.initrd.as_ref(), line, self.flags)
     }
 
     /// Kills a child amid its call, and demands that it is gone soon.
@@ -172,12 +155,7 @@ fn start() -> Result<(), String> {
 }
 
 fn unload() -> Result<(), String> {
-    // SAFETY: With this flag the kernel looks at no other argument.
-    let result = unsafe { libc::syscall(libc::SYS_kexec_file_load, -1, -1, 0, 0, UNLOAD) };
-    if result == 0 {
-        return Ok(());
-    }
-    Err(format!("kexec_file_load: {}", io::Error::last_os_error()))
+    file_load::unload().map_err(|error| format!("kexec_file_load: {error}"))
 }
 
 /// Demands one measured command line, this one.

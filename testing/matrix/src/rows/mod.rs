@@ -5,7 +5,9 @@ mod crash;
 mod hops;
 mod linux;
 mod linux_aarch64;
+mod linux_agree;
 mod linux_codecs;
+mod linux_forced;
 mod load;
 mod personality;
 mod refusals;
@@ -26,6 +28,8 @@ pub fn all() -> Vec<Row> {
         linux_codecs::rows(),
         soak::rows(),
         linux_aarch64::rows(),
+        linux_forced::rows(),
+        linux_agree::rows(),
         x86_64(),
         aarch64(),
         personality::rows(),
