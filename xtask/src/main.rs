@@ -39,7 +39,7 @@ const TASKS: &[Task] = &[
     ),
     (
         "bench",
-        "machine | codec FILE | load | unfold [--json] | image: kpeel beside its peers, as ratios",
+        "machine | codec FILE | load | linux | unfold [--json] | image: kpeel beside its peers, as ratios",
         bench,
     ),
     (
@@ -272,7 +272,7 @@ fn bench(args: &[String]) -> Result<(), Failure> {
             let run = ["run", "--quiet", "--release", "--package", "kpeel-codec"];
             cargo(&[&run[..], &example].concat())
         }
-        Some("load") => cargo(&[
+        Some(name @ ("load" | "linux")) => cargo(&[
             "run",
             "--quiet",
             "--release",
@@ -281,7 +281,7 @@ fn bench(args: &[String]) -> Result<(), Failure> {
             "--bin",
             "kpeel-bench",
             "--",
-            "load",
+            name,
         ]),
         Some("unfold") => speed("unfold", &["--package", "kpeel-cli"], &args[1..]),
         Some("image") => {
@@ -291,7 +291,7 @@ fn bench(args: &[String]) -> Result<(), Failure> {
             cargo(&[&bench[..], &["--bench", "image", "--"], &rest].concat())
         }
         _ => Err(Failure::Step(
-            "usage: cargo xtask bench machine | codec FILE | load | unfold [--json] [--rounds N] | image [--rounds N]"
+            "usage: cargo xtask bench machine | codec FILE | load | linux | unfold [--json] [--rounds N] | image [--rounds N]"
                 .into(),
         )),
     }
