@@ -51,7 +51,7 @@ impl Context {
 
     /// The structure's bytes, little-endian, as the host writes them for the parser.
     #[must_use]
-    pub fn to_bytes(&self) -> [u8; Self::SIZE] {
+    pub fn to_bytes(self) -> [u8; Self::SIZE] {
         let mut bytes = [0; Self::SIZE];
         let mut put = |at: usize, value: &[u8]| {
             for (to, from) in bytes.iter_mut().skip(at).zip(value) {
@@ -93,7 +93,7 @@ impl MemRangeResult {
 
     /// The public part's bytes, little-endian.
     #[must_use]
-    pub fn to_bytes(&self) -> [u8; Self::SIZE] {
+    pub fn to_bytes(self) -> [u8; Self::SIZE] {
         let mut bytes = [0; Self::SIZE];
         let value =
             u128::from(self.buf) | u128::from(self.buf_sz) << 64 | u128::from(self.data_sz) << 96;
