@@ -71,7 +71,7 @@ fn run(plan: &Plan) -> Outcome<()> {
         println!("{}: {} of {}", plan.what.name(), record.done(), plan.count);
     }
     println!("record: {}", plan.out.display());
-    Ok(())
+    record.check_times()
 }
 
 fn debugging() -> Outcome<PathBuf> {

@@ -18,6 +18,9 @@ const CHECKS: &[&str] = &[
     "UBSAN",
     "FAULT_INJECTION",
 ];
+/// Longer than any decompression may take, in milliseconds.
+const LONGEST: u64 = 5000;
+
 /// Version, digest and checks of the kernel in a directory, as they stand in the record.
 pub(crate) fn kernel(dir: &Path, subject: &Subject) -> Outcome<Value> {
     let path = dir.join("config");
@@ -98,6 +101,22 @@ impl Record {
             guests.push(guest);
         }
         self.write()
+    }
+
+    /// Demands that no stream took too long.
+    pub(crate) fn check_times(&self) -> Outcome<()> {
+        let told = self
+            .guests()
+            .iter()
+            .filter_map(|guest| guest["told"].as_array());
+        for line in told.flatten() {
+            let took = line["longest_ms"].as_u64().unwrap_or(0);
+            if took > LONGEST {
+                let codec = &line["codec"];
+                return Err(format!("{codec}: {took} ms, needed at most {LONGEST}").into());
+            }
+        }
+        Ok(())
     }
 
     fn guests(&self) -> &[Value] {
