@@ -76,7 +76,12 @@ pub fn looks_like_pe(bytes: &[u8]) -> bool {
 }
 
 impl Headers {
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
+    /// Reads the fields from an image or from its first bytes, which have to reach to the end of the
+    /// headers. Only [`Pe::parse`](super::pe::Pe::parse) checks the tables that they point at.
+    ///
+    /// # Errors
+    /// `Malformed` with field, found and needed; `Unsupported` for PE32.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
         let coff_offset = find_coff_header(bytes)?;
         let mut coff = Reader::at(bytes, coff_offset, "e_lfanew")?;
         let mut headers = Self {
