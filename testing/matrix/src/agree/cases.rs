@@ -28,6 +28,8 @@ pub(crate) struct Case {
     pub(crate) bytes: Vec<u8>,
     /// The caller's command line: a profile's selector, or nothing.
     pub(crate) cmdline: String,
+    /// Whether nothing was changed, so that both hosts must open it.
+    pub(crate) sound: bool,
 }
 
 /// Mutations `from..to`, and before number 0 every sound image.
@@ -46,14 +48,13 @@ pub(crate) fn cases(keys: &Keys, from: u64, to: u64) -> Outcome<Vec<Case>> {
         cases.extend(
             subjects
                 .iter()
-                .map(|subject| Case::new(subject, &subject.name, subject.bytes.clone(), keys)),
+                .map(|subject| Case::new(subject, None, subject.bytes.clone(), keys)),
         );
     }
     for number in from..to {
         let (subject, class) = pairs[number as usize % pairs.len()];
-        let name = format!("{} {} {number}", subject.name, class.name());
         let bytes = mutate(subject, class, number);
-        cases.push(Case::new(subject, &name, bytes, keys));
+        cases.push(Case::new(subject, Some((class, number)), bytes, keys));
     }
     for (index, case) in cases.iter_mut().enumerate() {
         case.file = format!("images/{index}");
@@ -62,7 +63,7 @@ pub(crate) fn cases(keys: &Keys, from: u64, to: u64) -> Outcome<Vec<Case>> {
 }
 
 impl Case {
-    fn new(subject: &Subject, name: &str, bytes: Vec<u8>, keys: &Keys) -> Self {
+    fn new(subject: &Subject, change: Option<(Class, u64)>, bytes: Vec<u8>, keys: &Keys) -> Self {
         let options = SignOptions {
             existing: Existing::Replace,
             ..SignOptions::default()
@@ -72,10 +73,14 @@ impl Case {
         let selector = subject.cmdline.as_ref();
         let selector = selector.and_then(|line| line.split(' ').next());
         Self {
-            name: name.to_owned(),
+            name: match change {
+                Some((class, number)) => format!("{} {} {number}", subject.name, class.name()),
+                None => subject.name.clone(),
+            },
             file: String::new(),
             bytes,
             // More than the selector would be refused beside the image's own.
+            sound: change.is_none(),
             cmdline: selector.map_or_else(String::new, |word| format!("{word} ")),
         }
     }
