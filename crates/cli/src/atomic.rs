@@ -5,7 +5,7 @@
 //! the process leaves it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -21,18 +21,21 @@ pub(crate) struct Pending {
     target: PathBuf,
 }
 
-impl Pending {
-    /// Writes `bytes` beside `target`. A target that is no regular file (a device, a pipe) is
-    /// written at once.
-    pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<Self> {
-        Self::write_parts(target, std::iter::once(bytes))
-    }
+/// A file that is being written and does not yet bear its name.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    file: File,
+    pending: Pending,
+}
 
-    /// Writes what `parts` are one behind the other.
-    pub(crate) fn write_parts<'p>(
-        target: &Path,
-        parts: impl Iterator<Item = &'p [u8]>,
-    ) -> Result<Self> {
+/// How much is written at once: pieces that stay in the processor's caches, and in the small pages
+/// that a system has at hand.
+const CHUNK: usize = 256 << 10;
+
+impl Draft {
+    /// Begins a file beside `target`. A target that is no regular file (a device, a pipe) is
+    /// written at once.
+    pub(crate) fn create(target: &Path) -> Result<Self> {
         let target = resolve(target);
         let old = fs::metadata(&target).ok();
         if old.as_ref().is_some_and(fs::Metadata::is_dir) {
@@ -42,23 +45,79 @@ impl Pending {
                 io::ErrorKind::IsADirectory.into(),
             ));
         }
-        if old.is_some_and(|data| !data.is_file()) {
+        let (file, temporary) = if old.is_some_and(|data| !data.is_file()) {
             let opened = OpenOptions::new().write(true).open(&target);
-            let written = opened.and_then(|mut file| write_all(&mut file, parts));
-            written.map_err(|error| Failure::io(&target, "write", error))?;
-            return Ok(Self {
-                temporary: None,
-                target,
-            });
-        }
-        let (mut file, temporary) = create_beside(&target)?;
-        let pending = Self {
-            temporary: Some(temporary),
-            target,
+            (
+                opened.map_err(|error| Failure::io(&target, "write", error))?,
+                None,
+            )
+        } else {
+            let (file, temporary) = create_beside(&target)?;
+            (file, Some(temporary))
         };
-        write_all(&mut file, parts)
-            .map_err(|error| Failure::io(&pending.target, "write", error))?;
-        Ok(pending)
+        let pending = Pending { temporary, target };
+        Ok(Self { file, pending })
+    }
+
+    /// Whether what was written can still be changed: it goes to a file, under another name.
+    #[cfg(feature = "trust")]
+    pub(crate) const fn is_hidden(&self) -> bool {
+        self.pending.temporary.is_some()
+    }
+
+    /// Writes the next bytes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let written = bytes
+            .chunks(CHUNK)
+            .try_for_each(|chunk| self.file.write_all(chunk));
+        self.told(written)
+    }
+
+    /// Writes bytes of a file; that it has fewer than `len` is an error.
+    pub(crate) fn copy(&mut self, path: &Path, mut from: &File, len: u64) -> Result<()> {
+        let mut left = len;
+        let mut chunk = vec![0; CHUNK];
+        while left != 0 {
+            let room = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+            let part = chunk.get_mut(..room).unwrap_or_default();
+            from.read_exact(part)
+                .map_err(|error| Failure::io(path, "read", error))?;
+            let part: &[u8] = part;
+            self.write(part)?;
+            left = left.saturating_sub(part.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Puts `head` in the place of the first bytes and `tail` behind the first `len`.
+    #[cfg(feature = "trust")]
+    pub(crate) fn put_ends(&mut self, head: &[u8], len: u64, tail: &[u8]) -> Result<()> {
+        use std::os::unix::fs::FileExt;
+        let written = self
+            .file
+            .set_len(len)
+            .and_then(|()| self.file.write_all_at(head, 0))
+            .and_then(|()| self.file.write_all_at(tail, len));
+        self.told(written)
+    }
+
+    /// Ends the file.
+    pub(crate) fn finish(self) -> Pending {
+        self.pending
+    }
+
+    fn told(&self, written: io::Result<()>) -> Result<()> {
+        written.map_err(|error| Failure::io(&self.pending.target, "write", error))
+    }
+}
+
+impl Pending {
+    /// Writes `bytes` beside `target`. A target that is no regular file (a device, a pipe) is
+    /// written at once.
+    pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<Self> {
+        let mut draft = Draft::create(target)?;
+        draft.write(bytes)?;
+        Ok(draft.finish())
     }
 
     /// Gives the file its name, in the place of an older one.
@@ -84,15 +143,6 @@ impl Drop for Pending {
 /// Writes one file.
 pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<()> {
     Pending::write(target, bytes)?.commit()
-}
-
-/// Writes one file out of parts.
-pub(crate) fn write_parts<'p>(target: &Path, parts: impl Iterator<Item = &'p [u8]>) -> Result<()> {
-    Pending::write_parts(target, parts)?.commit()
-}
-
-fn write_all<'p>(file: &mut File, mut parts: impl Iterator<Item = &'p [u8]>) -> io::Result<()> {
-    parts.try_for_each(|part| file.write_all(part))
 }
 
 /// Removes a file if it is there.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kpeel_envelope::limits::{Limits, Meter};
-use kpeel_sandbox::Buffer;
+use kpeel_sandbox::{Buffer, read_onto};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -33,22 +33,114 @@ pub(crate) fn read(
     progress: &mut Progress,
 ) -> Result<Buffer> {
     let (file, len) = open(path)?;
-    let limits: &Limits = meter.limits();
-    let (bound, allowed) = match kind {
-        Kind::Image => ("image", limits.image),
-        Kind::Initrd => ("initrd", limits.initrd),
-    };
+    let (bound, allowed) = kind.bound(meter.limits());
     progress.begin(format!("reading {}", path.display()), len);
-    Buffer::read(file, bound, allowed, meter, &mut |part| {
-        progress.advance(part.len() as u64)
+    let mut observe = |part: &[u8]| progress.advance(part.len() as u64);
+    Buffer::read(file, len, bound, allowed, meter, &mut observe)
+        .map_err(|error| Failure::envelope(path.display().to_string(), error))
+}
+
+/// Reads an image while its digest is made; `-` is standard input.
+#[cfg(feature = "trust")]
+pub(crate) fn read_hashed(
+    path: &Path,
+    hash: kpeel_trust::Hash,
+    meter: &Arc<Meter>,
+    progress: &mut Progress,
+) -> Result<(Buffer, kpeel_trust::Reading)> {
+    let (file, len) = open(path)?;
+    let (bound, allowed) = Kind::Image.bound(meter.limits());
+    progress.begin(format!("reading {}", path.display()), len);
+    let mut observe = |part: &[u8]| progress.advance(part.len() as u64);
+    let len = len.unwrap_or(0);
+    Buffer::read_beside(file, len, bound, allowed, meter, &mut observe, |parts| {
+        let mut reading = kpeel_trust::Reading::new(hash);
+        parts.for_each(|part| reading.update(part));
+        reading
     })
     .map_err(|error| Failure::envelope(path.display().to_string(), error))
+}
+
+impl Kind {
+    /// Name and size of the bound.
+    pub(crate) const fn bound(self, limits: &Limits) -> (&'static str, u64) {
+        match self {
+            Self::Image => ("image", limits.image),
+            Self::Initrd => ("initrd", limits.initrd),
+        }
+    }
 }
 
 /// Reads an image that nothing is run on, under the default limits.
 pub(crate) fn image(path: &Path, terminal: &mut Terminal) -> Result<Buffer> {
     let meter = Arc::new(Meter::new(Limits::default()));
     read(path, Kind::Image, &meter, terminal.progress())
+}
+
+/// Reads an image that is not kept: `each` gets it part by part, while a thread beside makes its
+/// digests. `None` when it has to be read whole: it is no regular file, or its headers are longer
+/// than any real ones.
+#[cfg(feature = "trust")]
+pub(crate) fn pass(
+    path: &Path,
+    hashes: &[kpeel_trust::Hash],
+    terminal: &mut Terminal,
+    each: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<Option<kpeel_trust::Outline>> {
+    /// Parts on the way to the thread.
+    const WAITING: usize = 4;
+    let (mut file, Some(len)) = open(path)? else {
+        return Ok(None);
+    };
+    let progress = terminal.progress();
+    progress.begin(format!("reading {}", path.display()), Some(len));
+    let outline = std::thread::scope(|scope| {
+        let (send, receive) = std::sync::mpsc::sync_channel::<Arc<Vec<u8>>>(WAITING);
+        let worker = scope.spawn(move || {
+            let mut passing = kpeel_trust::Passing::new(hashes);
+            receive.iter().for_each(|part| passing.update(&part));
+            passing
+        });
+        let read = read_parts(&mut file, path, &mut |part| {
+            progress.advance(part.len() as u64);
+            // It is gone only if it panics, which is told below.
+            let _ = send.send(Arc::clone(&part));
+            each(&part)
+        });
+        drop(send);
+        let passing = worker
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        read.map(|()| passing.finish())
+    })?;
+    Ok(outline)
+}
+
+/// Reads a file to its end in parts, the first large enough for all headers.
+#[cfg(feature = "trust")]
+fn read_parts(
+    file: &mut dyn Read,
+    path: &Path,
+    each: &mut dyn FnMut(Arc<Vec<u8>>) -> Result<()>,
+) -> Result<()> {
+    const FIRST: usize = 1 << 20;
+    /// What stays in the processor's caches.
+    const NEXT: usize = 512 << 10;
+    let (bound, allowed) = Kind::Image.bound(&Limits::default());
+    let (mut size, mut total) = (FIRST, 0_u64);
+    loop {
+        let mut part = Vec::with_capacity(size);
+        let read = file.take(size as u64).read_to_end(&mut part);
+        let read = read.map_err(|error| Failure::io(path, "read", error))?;
+        total = total.saturating_add(read as u64);
+        Limits::check(bound, total, allowed)
+            .map_err(|error| Failure::envelope(path.display().to_string(), error))?;
+        each(Arc::new(part))?;
+        if read < size {
+            return Ok(());
+        }
+        size = NEXT;
+    }
 }
 
 /// Reads a file that goes into an image into memory once; `-` is standard input.
@@ -60,22 +152,15 @@ pub(crate) fn file(path: &Path, kind: Kind) -> Result<Vec<u8>> {
 
 /// Reads such a file behind what `bytes` holds.
 pub(crate) fn append(path: &Path, kind: Kind, bytes: &mut Vec<u8>) -> Result<()> {
-    let limits = Limits::default();
-    let (bound, allowed) = match kind {
-        Kind::Image => ("image", limits.image),
-        Kind::Initrd => ("initrd", limits.initrd),
-    };
+    let (bound, allowed) = kind.bound(&Limits::default());
     let (file, len) = open(path)?;
-    let failed = |error| Failure::io(path, "read", error);
-    // One byte more, so that the end is seen without growing; files in /proc tell no length.
-    let room = len.unwrap_or(0).min(allowed).saturating_add(1);
-    bytes.reserve_exact(usize::try_from(room).unwrap_or(0));
-    let before = bytes.len();
-    let room = allowed.saturating_add(1);
-    file.take(room).read_to_end(bytes).map_err(failed)?;
-    let read = bytes.len().saturating_sub(before) as u64;
-    Limits::check(bound, read, allowed)
-        .map_err(|error| Failure::envelope(path.display().to_string(), error))
+    let mut read: u64 = 0;
+    let room = len.unwrap_or(0).min(allowed);
+    read_onto(bytes, file, room, &mut |part| {
+        read = read.saturating_add(part.len() as u64);
+        Limits::check(bound, read, allowed)
+    })
+    .map_err(|error| Failure::envelope(path.display().to_string(), error))
 }
 
 /// Reads a file of text.
@@ -106,6 +191,12 @@ fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>)> {
     if path.as_os_str() == "-" {
         return Ok((Box::new(io::stdin().lock()), None));
     }
+    let (file, len) = open_file(path)?;
+    Ok((Box::new(file), len))
+}
+
+/// Opens a file; with its size if it is a regular one.
+pub(crate) fn open_file(path: &Path) -> Result<(File, Option<u64>)> {
     let file = File::open(path).map_err(|error| Failure::io(path, "open", error))?;
     let data = file
         .metadata()
@@ -118,5 +209,5 @@ fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>)> {
         ));
     }
     let len = data.is_file().then_some(data.len());
-    Ok((Box::new(file), len))
+    Ok((file, len))
 }

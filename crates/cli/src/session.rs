@@ -56,6 +56,17 @@ impl Session {
         input::read(path, kind, self.meter(), terminal.progress())
     }
 
+    /// Reads an image for it while its digest is made.
+    #[cfg(feature = "trust")]
+    pub(crate) fn read_hashed(
+        &self,
+        path: &Path,
+        hash: kpeel_trust::Hash,
+        terminal: &mut Terminal,
+    ) -> Result<(Buffer, kpeel_trust::Reading)> {
+        input::read_hashed(path, hash, self.meter(), terminal.progress())
+    }
+
     /// Takes bytes for it.
     pub(crate) fn buffer(&self, bytes: Vec<u8>) -> Result<Buffer> {
         let failure = |error| Failure {

@@ -23,9 +23,9 @@ const FIELD_SIZE: usize = 4;
 /// adds many at a time.
 const STRETCH: usize = 1 << 16;
 
-/// A sum over bytes that come piece by piece.
-#[derive(Debug, Default)]
-pub(crate) struct Sum {
+/// The sum of [`check_sum`] over bytes that come piece by piece.
+#[derive(Clone, Debug, Default)]
+pub struct Sum {
     /// Carries are folded at the end: 2^48 words of 16 bits fit into 64.
     words: u64,
     /// The low byte of a word whose high byte is still to come.
@@ -34,7 +34,8 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    pub(crate) fn add(&mut self, bytes: &[u8]) {
+    /// Adds the next bytes.
+    pub fn add(&mut self, bytes: &[u8]) {
         self.len = self.len.saturating_add(bytes.len() as u64);
         let mut rest = bytes;
         if let (Some(low), Some((high, tail))) = (self.odd, rest.split_first()) {
@@ -53,6 +54,15 @@ impl Sum {
             let sum = words.fold(0, u32::wrapping_add);
             self.words = self.words.saturating_add(sum.into());
         }
+    }
+
+    /// Adds what another sum counted, as the next bytes. What came before has to be an even number
+    /// of them.
+    pub(crate) fn join(&mut self, next: &Self) {
+        debug_assert!(self.odd.is_none());
+        self.words = self.words.saturating_add(next.words);
+        self.odd = next.odd;
+        self.len = self.len.saturating_add(next.len);
     }
 
     pub(crate) fn finish(mut self) -> u32 {

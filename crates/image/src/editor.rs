@@ -162,6 +162,15 @@ impl<'a> Editor<'a> {
         self.add_with_tail(name, data.into(), contents, &[])
     }
 
+    /// As [`Editor::add`] for a section of `len` bytes that whoever writes the image puts in: they
+    /// stand as [`Part::Later`](crate::Part::Later) among what [`Editor::parts`] gives.
+    ///
+    /// # Errors
+    /// As [`Editor::add`].
+    pub fn add_later(&mut self, name: &str, len: usize, contents: Contents) -> Result<()> {
+        self.push(name, len, Cow::default(), len, contents)
+    }
+
     /// As [`Editor::add`]; `tail` is written behind `data` into the section's padding, where memory
     /// does not show it.
     pub(crate) fn add_with_tail(
@@ -170,6 +179,24 @@ impl<'a> Editor<'a> {
         data: Cow<'a, [u8]>,
         contents: Contents,
         tail: &[u8],
+    ) -> Result<()> {
+        let size = data.len();
+        let raw = if tail.is_empty() {
+            data
+        } else {
+            Cow::Owned([&data, tail].concat())
+        };
+        self.push(name, size, raw, 0, contents)
+    }
+
+    /// A section of `size` bytes in memory that holds `raw` and then `later` bytes.
+    fn push(
+        &mut self,
+        name: &str,
+        size: usize,
+        raw: Cow<'a, [u8]>,
+        later: usize,
+        contents: Contents,
     ) -> Result<()> {
         let name = padded(name)
             .filter(|name| *name != [0; 8])
@@ -180,19 +207,15 @@ impl<'a> Editor<'a> {
             ))?;
         self.check_count()?;
         let virtual_address = self.next_address()?;
-        let virtual_size = to_u32("VirtualSize", data.len())?;
+        let virtual_size = to_u32("VirtualSize", size)?;
         let header = new_header(name, virtual_address, virtual_size, contents)?;
-        let raw = if tail.is_empty() {
-            data
-        } else {
-            Cow::Owned([&data, tail].concat())
-        };
         self.entries.push(Entry {
             header,
             name,
             virtual_address,
             virtual_end: u64::from(virtual_address).saturating_add(virtual_size.into()),
             raw,
+            later,
             from: None,
             order: None,
         });
@@ -226,6 +249,7 @@ impl<'a> Editor<'a> {
         put_u32(&mut entry.header, entry::POINTER_TO_RAW_DATA, 0)?;
         entry.virtual_end = u64::from(entry.virtual_address).saturating_add(virtual_size.into());
         entry.raw = data;
+        entry.later = 0;
         entry.from = None;
         self.count_initialized(index, 1)
     }
@@ -282,7 +306,7 @@ impl<'a> Editor<'a> {
     /// what becomes of it; `Unsupported` when section headers find no room; see the crate's
     /// description.
     pub fn finish(&self) -> Result<Vec<u8>> {
-        let output = self.parts()?.to_vec();
+        let output = self.parts()?.to_vec()?;
         check_coverage(&Pe::parse(&output)?)?;
         Ok(output)
     }
@@ -342,7 +366,7 @@ impl<'a> Editor<'a> {
             let flags = get_u32(&entry.header, entry::CHARACTERISTICS);
             if flags.unwrap_or(0) & SCN_CNT_INITIALIZED_DATA != 0 {
                 let alignment = self.pe.headers().file_alignment as usize;
-                let size = align_up("SizeOfRawData", entry.raw.len(), alignment)?;
+                let size = align_up("SizeOfRawData", entry.raw_len(), alignment)?;
                 let size = i64::from(to_u32("SizeOfRawData", size)?);
                 let change = size.saturating_mul(sign);
                 self.initialized = self.initialized.saturating_add(change);

@@ -36,12 +36,8 @@ pub(crate) fn emit<'e>(editor: &'e Editor<'_>, layout: &Layout) -> Result<Parts<
         output.put_u32(at, value)
     })?;
     let headers = editor.pe.headers();
-    if headers.check_sum != 0 {
-        let field = headers.check_sum_offset().saturating_add(layout.shift);
-        output.put_u32(field, 0)?;
-        let sum = output.check_sum();
-        output.put_u32(field, sum)?;
-    }
+    let field = headers.check_sum_offset().saturating_add(layout.shift);
+    output.renew_check_sum(headers, field)?;
     Ok(output)
 }
 
@@ -58,6 +54,7 @@ fn copy<'e>(editor: &'e Editor<'_>, layout: &Layout) -> Result<Parts<'e>> {
         if let Some((entry, place)) = entry {
             check_place(&output, place.offset)?;
             output.push(entry.raw.as_ref());
+            output.push_later(entry.later);
             output.push_zeros(place.padding);
         }
     }
@@ -118,7 +115,7 @@ fn section_header(
 ) -> Result<[u8; SECTION_HEADER_SIZE]> {
     let mut header = entry.header;
     if entry.has_raw() {
-        let size = entry.raw.len().saturating_add(place.padding);
+        let size = entry.raw_len().saturating_add(place.padding);
         put_u32(
             &mut header,
             entry::SIZE_OF_RAW_DATA,

@@ -28,7 +28,9 @@ pub(crate) struct Entry<'a> {
     pub(crate) virtual_end: u64,
     /// What the file holds, up to the next section: a gap becomes part of the section before it.
     pub(crate) raw: Cow<'a, [u8]>,
-    /// Where that stood in the input; `None` for other bytes than the input's and for none.
+    /// How many bytes more the file will hold, which whoever writes it puts in.
+    pub(crate) later: usize,
+    /// Where `raw` stood in the input; `None` for other bytes than the input's and for none.
     pub(crate) from: Option<usize>,
     /// Where the section's bytes stood in the input, which tells their order in the file; `None`
     /// for a new section, which stands behind all others.
@@ -45,6 +47,7 @@ impl<'a> Entry<'a> {
             virtual_address: section.virtual_address,
             virtual_end: section.virtual_end(),
             raw: Cow::Borrowed(section.raw()),
+            later: 0,
             from: (!range.is_empty()).then_some(range.start),
             order: (!range.is_empty()).then_some(range.start),
         }
@@ -52,12 +55,17 @@ impl<'a> Entry<'a> {
 
     /// RVA one past everything the section's bytes in file or memory could fill.
     pub(crate) fn end(&self) -> u64 {
-        let raw_end = u64::from(self.virtual_address).saturating_add(self.raw.len() as u64);
+        let raw_end = u64::from(self.virtual_address).saturating_add(self.raw_len() as u64);
         self.virtual_end.max(raw_end)
+    }
+
+    /// Bytes that the file holds for it, without padding.
+    pub(crate) fn raw_len(&self) -> usize {
+        self.raw.len().saturating_add(self.later)
     }
 
     /// Whether the file holds bytes for it.
     pub(crate) fn has_raw(&self) -> bool {
-        !self.raw.is_empty()
+        self.raw_len() != 0
     }
 }

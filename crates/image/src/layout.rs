@@ -100,10 +100,10 @@ impl Layout {
             end = add("PointerToRawData", end, gap)?;
             let mut padding = 0;
             match entry.from {
-                Some(from) => self.moves.push(from, entry.raw.len(), end),
+                Some(from) => self.moves.push(from, entry.raw_len(), end),
                 None => {
-                    let size = align_up("SizeOfRawData", entry.raw.len(), alignment)?;
-                    padding = size.saturating_sub(entry.raw.len());
+                    let size = align_up("SizeOfRawData", entry.raw_len(), alignment)?;
+                    padding = size.saturating_sub(entry.raw_len());
                 }
             }
             if let Some(place) = self.places.get_mut(index) {
@@ -112,7 +112,7 @@ impl Layout {
                     padding,
                 };
             }
-            end = add("PointerToRawData", end, entry.raw.len())?;
+            end = add("PointerToRawData", end, entry.raw_len())?;
             end = add("PointerToRawData", end, padding)?;
             before = Some(index);
         }

@@ -8,7 +8,8 @@
 //! What it writes has no gaps: every byte is one that a signature covers
 //! ([`kpeel_envelope::authenticode::check_coverage`]).
 //!
-//! [`with_signatures`] writes the certificate table.
+//! [`with_signatures`] writes the certificate table, [`signed_ends`] that of an image which is not in
+//! memory.
 //!
 //! [`attach`] gives an image its parser, [`detach`] takes it away again. [`uki`] builds Unified Kernel
 //! Images, [`zboot`] EFI zboot images.
@@ -35,8 +36,11 @@ mod undo;
 pub mod zboot;
 
 pub use attach::{AttachOptions, DetachOptions, SECTION_BPF, attach, detach};
-pub use checksum::check_sum;
+pub use checksum::{Sum, check_sum};
 pub use editor::{Certificates, Contents, Editor};
 pub use kpeel_envelope::error::{Error, Result};
-pub use parts::Parts;
-pub use signatures::{CERT_REVISION_2_0, signature_entry, with_signatures, without_signatures};
+pub use parts::{Part, Parts};
+pub use signatures::{
+    CERT_REVISION_2_0, Ends, body_start, signature_entry, signature_padding, signed_ends,
+    with_signatures,
+};

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use kpeel_envelope::error::{Class, Error, Needed, Result};
+use kpeel_envelope::headers::Headers;
 
 use crate::checksum::Sum;
 
@@ -10,14 +11,54 @@ use crate::checksum::Sum;
 /// writing them one after the other takes no second copy of kernel and initrd.
 #[derive(Clone, Debug, Default)]
 pub struct Parts<'a> {
-    parts: Vec<Cow<'a, [u8]>>,
+    parts: Vec<Piece<'a>>,
     len: usize,
+}
+
+/// A piece of an image.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Part<'p> {
+    /// These bytes.
+    Bytes(&'p [u8]),
+    /// So many bytes, which whoever writes the image puts in: those of a section that was added
+    /// without ([`NewSection::later`](crate::uki::NewSection::later)).
+    Later(usize),
+}
+
+#[derive(Clone, Debug)]
+enum Piece<'a> {
+    Bytes(Cow<'a, [u8]>),
+    Later(usize),
+}
+
+impl Piece<'_> {
+    fn part(&self) -> Part<'_> {
+        match self {
+            Self::Bytes(bytes) => Part::Bytes(bytes),
+            Self::Later(len) => Part::Later(*len),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Later(len) => *len,
+        }
+    }
 }
 
 impl<'a> Parts<'a> {
     /// The pieces; the image is what they make one behind the other.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.parts.iter().map(AsRef::as_ref)
+    pub fn iter(&self) -> impl Iterator<Item = Part<'_>> {
+        self.parts.iter().map(Piece::part)
+    }
+
+    /// The first piece, which holds the headers.
+    pub(crate) fn head(&self) -> &[u8] {
+        match self.parts.first().map(Piece::part) {
+            Some(Part::Bytes(bytes)) => bytes,
+            _ => &[],
+        }
     }
 
     /// Length of the image in bytes.
@@ -33,25 +74,37 @@ impl<'a> Parts<'a> {
     }
 
     /// The image in one piece.
-    #[must_use]
-    pub fn to_vec(&self) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// `Misuse` for an image with parts that come later.
+    pub fn to_vec(&self) -> Result<Vec<u8>> {
         let mut image = Vec::with_capacity(self.len);
         for part in self.iter() {
-            image.extend_from_slice(part);
+            match part {
+                Part::Bytes(bytes) => image.extend_from_slice(bytes),
+                Part::Later(_) => return Err(later()),
+            }
         }
-        image
+        Ok(image)
     }
 
     pub(crate) fn push(&mut self, part: impl Into<Cow<'a, [u8]>>) {
-        let part = part.into();
-        if !part.is_empty() {
-            self.len = self.len.saturating_add(part.len());
-            self.parts.push(part);
-        }
+        self.push_piece(Piece::Bytes(part.into()));
     }
 
     pub(crate) fn push_zeros(&mut self, len: usize) {
         self.push(vec![0; len]);
+    }
+
+    pub(crate) fn push_later(&mut self, len: usize) {
+        self.push_piece(Piece::Later(len));
+    }
+
+    fn push_piece(&mut self, piece: Piece<'a>) {
+        if piece.len() != 0 {
+            self.len = self.len.saturating_add(piece.len());
+            self.parts.push(piece);
+        }
     }
 
     /// Replaces the bytes at `offset`, which lie in one piece by construction. A borrowed piece is
@@ -62,10 +115,13 @@ impl<'a> Parts<'a> {
         for part in &mut self.parts {
             let next = start.saturating_add(part.len());
             if offset < next {
-                if end > next {
-                    break;
+                match part {
+                    Piece::Bytes(part) if end <= next => {
+                        let at = offset.saturating_sub(start);
+                        return crate::number::put(part.to_mut(), at, bytes);
+                    }
+                    _ => break,
                 }
-                return crate::number::put(part.to_mut(), offset.saturating_sub(start), bytes);
             }
             start = next;
         }
@@ -82,14 +138,33 @@ impl<'a> Parts<'a> {
         self.put(offset, &value.to_le_bytes())
     }
 
+    /// Writes CheckSum, which stands at `field`, anew, if the image whose headers these are has one.
+    pub(crate) fn renew_check_sum(&mut self, headers: &Headers, field: usize) -> Result<()> {
+        if headers.check_sum == 0 {
+            return Ok(());
+        }
+        self.put_u32(field, 0)?;
+        let sum = self.check_sum()?;
+        self.put_u32(field, sum)
+    }
+
     /// CheckSum, the field itself being zero.
-    pub(crate) fn check_sum(&self) -> u32 {
+    fn check_sum(&self) -> Result<u32> {
         let mut sum = Sum::default();
         for part in self.iter() {
-            sum.add(part);
+            match part {
+                Part::Bytes(bytes) => sum.add(bytes),
+                Part::Later(_) => return Err(later()),
+            }
         }
-        sum.finish()
+        Ok(sum.finish())
     }
+}
+
+/// Something that needs all bytes was asked of an image that has not all.
+fn later() -> Error {
+    let reason = "all bytes of the image are needed here, and some of them come later";
+    Error::reason(Class::Misuse, "section data", reason)
 }
 
 #[cfg(test)]
@@ -107,7 +182,10 @@ mod tests {
 
     #[test]
     fn are_the_image_one_behind_the_other() {
-        assert_eq!((parts().len(), parts().to_vec()), (8, b"abc\0\0def".into()));
+        assert_eq!(
+            (parts().len(), parts().to_vec().unwrap()),
+            (8, b"abc\0\0def".into())
+        );
         assert!(Parts::default().is_empty() && !parts().is_empty());
     }
 
@@ -116,19 +194,32 @@ mod tests {
         let mut parts = parts();
         parts.put(3, b"xy").unwrap();
         parts.put(7, b"z").unwrap();
-        assert_eq!(parts.to_vec(), b"abcxydez");
+        assert_eq!(parts.to_vec().unwrap(), b"abcxydez");
         assert_eq!(parts.put(2, b"12").unwrap_err().class, Class::Bug);
         assert_eq!(parts.put(8, b"1").unwrap_err().class, Class::Bug);
     }
 
     #[test]
     fn sum_up_like_one_piece() {
-        let whole = parts().to_vec();
+        let whole = parts().to_vec().unwrap();
         let mut zeroed = whole.clone();
         zeroed.resize(whole.len() + 4, 0);
         let mut with_field = parts();
         with_field.push_zeros(4);
         let expected = crate::check_sum(&zeroed, whole.len());
-        assert_eq!(with_field.check_sum(), expected);
+        assert_eq!(with_field.check_sum(), Ok(expected));
+    }
+
+    #[test]
+    fn bytes_that_come_later_have_a_place_and_can_be_neither_read_nor_written() {
+        let mut parts = parts();
+        parts.push_later(4);
+        parts.push(&b"end"[..]);
+        assert_eq!(parts.len(), 15);
+        assert!(parts.iter().any(|part| part == Part::Later(4)));
+        assert_eq!(parts.to_vec().unwrap_err().class, Class::Misuse);
+        assert_eq!(parts.check_sum().unwrap_err().class, Class::Misuse);
+        assert_eq!(parts.put(9, b"x").unwrap_err().class, Class::Bug);
+        parts.put(12, b"E").unwrap();
     }
 }

@@ -52,7 +52,7 @@ pub(crate) fn record_of_output(editor: &Editor<'_>, data_len: usize) -> Result<V
         .saturating_mul(SECTION_HEADER_SIZE)
         .saturating_add(editor.pe.headers().section_table_offset())
         .saturating_add(layout.shift);
-    let head = parts.iter().next().unwrap_or(&[]);
+    let head = parts.head();
     let before = head.get(..table).unwrap_or(head).to_vec();
     record_of(before, layout.head, data_len)
 }

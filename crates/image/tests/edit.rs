@@ -5,7 +5,7 @@ mod support;
 use kpeel_envelope::authenticode::check_coverage;
 use kpeel_envelope::error::{Class, Field, Refusal};
 use kpeel_envelope::pe::Pe;
-use kpeel_image::{Certificates, Contents, Editor};
+use kpeel_image::{Certificates, Contents, Editor, Part};
 use kpeel_images::make::noise;
 use object::LittleEndian as LE;
 use object::read::pe::PeFile64;
@@ -226,9 +226,32 @@ fn pieces_are_the_image() {
     let mut editor = Editor::parse(&image).unwrap();
     editor.add(".new", &b"odd"[..], Contents::Data).unwrap();
     let parts = editor.parts().unwrap();
-    let joined: Vec<u8> = parts.iter().flatten().copied().collect();
-    assert_same(&joined, &editor.finish().unwrap());
-    assert_eq!(parts.len(), joined.len());
+    assert_same(&parts.to_vec().unwrap(), &editor.finish().unwrap());
+    assert_eq!(parts.len(), editor.finish().unwrap().len());
+}
+
+#[test]
+fn bytes_put_in_later_make_the_same_image() {
+    let image = Maker::default().make();
+    let data = [0xa5; 1001];
+    let mut with = Editor::parse(&image).unwrap();
+    let mut without = Editor::parse(&image).unwrap();
+    with.add(".new", &data[..], Contents::Data).unwrap();
+    without
+        .add_later(".new", data.len(), Contents::Data)
+        .unwrap();
+    for editor in [&mut with, &mut without] {
+        editor.add(".last", &b"end"[..], Contents::Data).unwrap();
+    }
+    let parts = without.parts().unwrap();
+    let pieces = parts.iter().map(|part| match part {
+        Part::Bytes(bytes) => bytes,
+        Part::Later(len) => &data[..len],
+    });
+    let joined = pieces.collect::<Vec<_>>().concat();
+    assert_same(&joined, &with.finish().unwrap());
+    // What needs all bytes says so.
+    assert_eq!(without.finish().unwrap_err().class, Class::Misuse);
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::borrow::Cow;
 use kpeel_envelope::authenticode::check_coverage;
 use kpeel_envelope::error::{Class, Field, Refusal, Result};
 use kpeel_envelope::pe::Pe;
-use kpeel_image::uki::{NewSection, Sections, assemble, merge_sbat, profile_sections, uname_of};
+use kpeel_image::uki::{
+    Initrd, NewSection, Sections, assemble, merge_sbat, profile_sections, uname_of,
+};
 use kpeel_image::{DetachOptions, detach};
 use support::judge::{full_headers, sections};
 use support::{MACHINE_ARM64, Maker, OPTIONAL, Part, assert_same, carrier, part, put};
@@ -44,7 +46,7 @@ fn all_sections() -> Sections<'static> {
         splash: content("splash"),
         pcrpkey: content("pcrpkey"),
         linux: None,
-        initrd: content("initrd"),
+        initrd: content("initrd").map(Initrd::Bytes),
         efifw: vec![b"efifw"[..].into()],
         ucode: content("ucode"),
         others: vec![NewSection::new(".mine", &b"mine"[..])],

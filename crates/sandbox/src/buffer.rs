@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use kpeel_envelope::error::{Class, Error, Result};
 use kpeel_envelope::limits::{Limits, Meter};
 
-use crate::mapping::{Filling, Sealed, read_chunk};
+use crate::mapping::Sealed;
 
 /// How much of a file is read at once.
 const CHUNK: usize = 1 << 20;
@@ -34,7 +34,7 @@ struct Charged<T> {
 }
 
 impl Buffer {
-    /// Reads an image file once, from its position to its end, into sealed memory.
+    /// Reads an image file once, from its position to its end, into memory of its own.
     ///
     /// The size is bounded by `limits().image` while reading, so a file that grows does not pass.
     /// Pipes and devices work like regular files.
@@ -42,42 +42,91 @@ impl Buffer {
     /// # Errors
     /// `Refused` over the bound or the memory limit, `System` when reading fails.
     pub fn from_file(file: impl Read, meter: &Arc<Meter>) -> Result<Self> {
-        Self::read(file, "image", meter.limits().image, meter, &mut |_| {})
+        Self::read(
+            file,
+            None,
+            "image",
+            meter.limits().image,
+            meter,
+            &mut |_| {},
+        )
     }
 
-    /// As [`Buffer::from_file`], under a bound of the caller's choice; `observe` sees every byte in
-    /// order as it is read, to hash it or to draw a progress bar.
+    /// As [`Buffer::from_file`], under a bound of the caller's choice; `len` is the size if it is
+    /// known, and `observe` sees every byte in order as it is read, to draw a progress bar.
     ///
     /// # Errors
     /// As [`Buffer::from_file`]; `bound` is named in the refusal.
     pub fn read(
-        mut file: impl Read,
+        file: impl Read,
+        len: Option<u64>,
         bound: &'static str,
         allowed: u64,
         meter: &Arc<Meter>,
         observe: &mut dyn FnMut(&[u8]),
     ) -> Result<Self> {
         let mut charge = Charge::new(meter, 0)?;
-        let mut filling = Filling::new().map_err(|error| system("memfd_create", &error))?;
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            let count =
-                read_chunk(&mut file, &mut chunk).map_err(|error| system("read", &error))?;
-            let part = chunk.get(..count).unwrap_or(&[]);
+        let mut bytes = Vec::new();
+        read_onto(
+            &mut bytes,
+            file,
+            len.unwrap_or(0).min(allowed),
+            &mut |part| {
+                charge.grow(part.len() as u64)?;
+                Limits::check(bound, charge.bytes, allowed)?;
+                observe(part);
+                Ok(())
+            },
+        )?;
+        Ok(Self::owning(bytes, charge))
+    }
+
+    /// As [`Buffer::read`] for a file of `len` bytes, while `beside` works in a thread of its own on
+    /// the parts of it that are read, in order: to hash them. Should the file turn out longer, it
+    /// does not see the rest.
+    ///
+    /// # Errors
+    /// As [`Buffer::read`].
+    pub fn read_beside<T: Send>(
+        mut file: impl Read,
+        len: u64,
+        bound: &'static str,
+        allowed: u64,
+        meter: &Arc<Meter>,
+        observe: &mut dyn FnMut(&[u8]),
+        beside: impl for<'p> FnOnce(&mut dyn Iterator<Item = &'p [u8]>) -> T + Send,
+    ) -> Result<(Self, T)> {
+        let len = usize::try_from(len.min(allowed)).map_err(|_| no_memory())?;
+        let mut charge = Charge::new(meter, 0)?;
+        let mut each = |part: &[u8]| {
             charge.grow(part.len() as u64)?;
             Limits::check(bound, charge.bytes, allowed)?;
             observe(part);
-            filling
-                .write(part)
-                .map_err(|error| system("memfd write", &error))?;
-            if count < CHUNK {
-                break;
-            }
+            Ok(())
+        };
+        let mut bytes = zeroed(len)?;
+        let (filled, result) = std::thread::scope(|scope| {
+            let (send, receive) = std::sync::mpsc::channel::<&[u8]>();
+            let worker = scope.spawn(move || beside(&mut receive.into_iter()));
+            let filled = fill(&mut bytes, &mut file, &mut |part| {
+                each(part)?;
+                // A worker that has seen enough does not listen any more.
+                let _ = send.send(part);
+                Ok(())
+            });
+            drop(send);
+            let result = worker.join();
+            (
+                filled,
+                result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            )
+        });
+        let filled = filled?;
+        bytes.truncate(filled);
+        if filled == len {
+            read_onto(&mut bytes, file, 0, &mut each)?;
         }
-        let sealed = filling
-            .seal()
-            .map_err(|error| system("memfd seal", &error))?;
-        Ok(sealed.map_or_else(Self::empty, |data: Sealed| Self::owning(data, charge)))
+        Ok((Self::owning(bytes, charge), result))
     }
 
     /// Maps a memfd that another process has filled and sealed against writing and shrinking.
@@ -193,6 +242,64 @@ impl fmt::Debug for Charge {
     }
 }
 
+/// Reads a file to its end behind what `bytes` holds; `room` is how much that will be, if it is
+/// known, and `each` sees every part as it is read, and may refuse it.
+///
+/// # Errors
+/// `System` when reading fails, and what `each` gives.
+pub fn read_onto(
+    bytes: &mut Vec<u8>,
+    mut file: impl Read,
+    room: u64,
+    each: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let room = usize::try_from(room).map_err(|_| no_memory())?;
+    bytes.try_reserve_exact(room).map_err(|_| no_memory())?;
+    loop {
+        let before = bytes.len();
+        let read = (&mut file).take(CHUNK as u64).read_to_end(bytes);
+        read.map_err(|error| system("read", &error))?;
+        let part = bytes.get(before..).unwrap_or(&[]);
+        each(part)?;
+        if part.len() < CHUNK {
+            return Ok(());
+        }
+    }
+}
+
+/// Fills `bytes` from a file, part by part; returns how many there were.
+fn fill<'b>(
+    bytes: &'b mut [u8],
+    file: &mut impl Read,
+    each: &mut dyn FnMut(&'b [u8]) -> Result<()>,
+) -> Result<usize> {
+    let mut filled: usize = 0;
+    for chunk in bytes.chunks_mut(CHUNK) {
+        let count = read_chunk(file, chunk).map_err(|error| system("read", &error))?;
+        let chunk: &'b [u8] = chunk;
+        filled = filled.saturating_add(count);
+        each(chunk.get(..count).unwrap_or(&[]))?;
+        if count < chunk.len() {
+            break;
+        }
+    }
+    Ok(filled)
+}
+
+/// Reads up to `chunk.len()` bytes, fewer only at the end.
+fn read_chunk(from: &mut impl Read, chunk: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = chunk.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match from.read(rest) {
+            Ok(0) => break,
+            Ok(count) => filled = filled.saturating_add(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
 /// `len` zero bytes that cost memory only where they are touched.
 pub(crate) fn zeroed(len: usize) -> Result<Vec<u8>> {
     // `vec!` aborts where there is no memory; asking first turns that into an error.
@@ -248,7 +355,7 @@ mod tests {
         file.rewind().unwrap();
         let mut seen = 0;
         let limit = content.len() as u64;
-        let buffer = Buffer::read(&file, "image", limit, &meter, &mut |part| {
+        let buffer = Buffer::read(&file, None, "image", limit, &meter, &mut |part| {
             seen += part.len()
         })
         .unwrap();
@@ -262,6 +369,40 @@ mod tests {
             std::env::temp_dir().join(format!("kpeel-buffer-{}", std::process::id())),
         )
         .unwrap();
+    }
+
+    #[test]
+    fn a_thread_beside_sees_what_is_read_of_files_of_the_size_they_have_or_another() {
+        let content: Vec<u8> = (0..3 * CHUNK as u32 + 7).map(|n| (n % 251) as u8).collect();
+        for len in [content.len(), content.len() + 9, CHUNK + 1, CHUNK, 0] {
+            let meter = meter(Limits::default());
+            let (buffer, seen) = Buffer::read_beside(
+                &content[..],
+                len as u64,
+                "image",
+                1 << 30,
+                &meter,
+                &mut |_| {},
+                |parts| parts.fold(Vec::new(), |seen, part| [&seen[..], part].concat()),
+            )
+            .unwrap();
+            assert!(buffer.as_ref() == content, "{len}");
+            assert!(seen == content[..len.min(content.len())], "{len}");
+            assert_eq!(meter.held(), content.len() as u64);
+        }
+    }
+
+    #[test]
+    fn a_file_that_outgrew_its_bound_is_refused_beside_a_thread_too() {
+        let meter = meter(Limits::default());
+        let read = |allowed| {
+            let count = |parts: &mut dyn Iterator<Item = &[u8]>| parts.count();
+            let (file, none) = (&[7; 11][..], &mut |_: &[u8]| {});
+            Buffer::read_beside(file, 10, "image", allowed, &meter, none, count)
+        };
+        assert_eq!(read(10).unwrap_err(), Error::bound("image", 11, 10));
+        assert_eq!(read(11).unwrap().1, 1);
+        assert_eq!(meter.held(), 0);
     }
 
     #[test]

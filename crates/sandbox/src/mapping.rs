@@ -1,16 +1,16 @@
-//! A file read once into sealed memory.
+//! Sealed files in memory.
 #![expect(
     unsafe_code,
     reason = "mapping a descriptor into memory is a raw system call"
 )]
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::ptr::NonNull;
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create};
+use rustix::fs::{SealFlags, fcntl_get_seals, fstat};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 /// Bytes that nobody can change any more: a private, read-only mapping of a sealed memfd.
@@ -19,36 +19,10 @@ pub(crate) struct Sealed {
     len: NonZeroUsize,
 }
 
-/// A memfd that is still being filled.
-pub(crate) struct Filling {
-    file: File,
-}
-
 // SAFETY: the mapping is read-only for everybody and owned by this value alone.
 unsafe impl Send for Sealed {}
 // SAFETY: as above; shared reads of memory that never changes race with nothing.
 unsafe impl Sync for Sealed {}
-
-impl Filling {
-    pub(crate) fn new() -> io::Result<Self> {
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let fd: OwnedFd = memfd_create(c"kpeel", flags)?;
-        Ok(Self {
-            file: File::from(fd),
-        })
-    }
-
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)
-    }
-
-    /// Seals and maps what was written; `None` for nothing, which cannot be mapped.
-    pub(crate) fn seal(self) -> io::Result<Option<Sealed>> {
-        let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-        fcntl_add_seals(&self.file, seals)?;
-        Sealed::map(&self.file)
-    }
-}
 
 impl Sealed {
     /// Maps a memfd that somebody else has filled and sealed; `None` for an empty one.
@@ -93,18 +67,4 @@ impl Drop for Sealed {
         let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.len.get()) };
         debug_assert!(unmapped.is_ok());
     }
-}
-
-/// Reads up to `chunk.len()` bytes, fewer only at the end.
-pub(crate) fn read_chunk(from: &mut impl Read, chunk: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(rest) = chunk.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match from.read(rest) {
-            Ok(0) => break,
-            Ok(count) => filled = filled.saturating_add(count),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }

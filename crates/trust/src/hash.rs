@@ -49,25 +49,26 @@ impl Hash {
     /// The digest of `parts`, one after the other.
     #[must_use]
     pub fn of<'p>(self, parts: impl IntoIterator<Item = &'p [u8]>) -> Vec<u8> {
-        fn all<'p, D: Digest>(parts: impl IntoIterator<Item = &'p [u8]>) -> Vec<u8> {
-            let mut digest = D::new();
-            for part in parts {
-                digest.update(part);
-            }
-            digest.finalize().to_vec()
+        let mut hasher = Hasher::new(self);
+        for part in parts {
+            hasher.update(part);
         }
-        match self {
-            Self::Sha256 => all::<Sha256>(parts),
-            Self::Sha384 => all::<Sha384>(parts),
-            Self::Sha512 => all::<Sha512>(parts),
-        }
+        hasher.finish()
     }
 
     /// The Authenticode digest of an image.
     #[must_use]
     pub fn of_image(self, pe: &Pe<'_>) -> Vec<u8> {
-        let bytes = pe.bytes();
-        self.of(DigestRanges::new(pe).filter_map(|range| bytes.get(range)))
+        self.begin_image(pe).finish()
+    }
+
+    /// The same, to go on with.
+    pub(crate) fn begin_image(self, pe: &Pe<'_>) -> Hasher {
+        let mut hasher = Hasher::new(self);
+        for part in DigestRanges::new(pe).filter_map(|range| pe.bytes().get(range)) {
+            hasher.update(part);
+        }
+        hasher
     }
 
     pub(crate) const fn oid(self) -> ObjectIdentifier {
@@ -80,6 +81,40 @@ impl Hash {
 
     pub(crate) fn from_oid(oid: ObjectIdentifier) -> Option<Self> {
         Self::ALL.into_iter().find(|hash| hash.oid() == oid)
+    }
+}
+
+/// A digest that is being made.
+#[derive(Clone, Debug)]
+pub(crate) enum Hasher {
+    Sha256(Sha256),
+    Sha384(Sha384),
+    Sha512(Sha512),
+}
+
+impl Hasher {
+    pub(crate) fn new(hash: Hash) -> Self {
+        match hash {
+            Hash::Sha256 => Self::Sha256(Sha256::new()),
+            Hash::Sha384 => Self::Sha384(Sha384::new()),
+            Hash::Sha512 => Self::Sha512(Sha512::new()),
+        }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(digest) => digest.update(bytes),
+            Self::Sha384(digest) => digest.update(bytes),
+            Self::Sha512(digest) => digest.update(bytes),
+        }
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        match self {
+            Self::Sha256(digest) => digest.finalize().to_vec(),
+            Self::Sha384(digest) => digest.finalize().to_vec(),
+            Self::Sha512(digest) => digest.finalize().to_vec(),
+        }
     }
 }
 

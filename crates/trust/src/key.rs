@@ -204,6 +204,12 @@ impl Identity {
         Ok(Self { key, certificates })
     }
 
+    /// The hash that signatures are made over unless another is asked for.
+    #[must_use]
+    pub fn usual_hash(&self) -> Hash {
+        self.key.usual_hash()
+    }
+
     /// The signer's certificate.
     #[must_use]
     pub fn certificate(&self) -> Option<&Certificate> {

@@ -2,7 +2,8 @@
 //! whose count.
 //!
 //! [`verify`] judges an image against a [`Store`] under a [`Policy`] and reports all it found;
-//! [`sign`] adds signatures. Which bytes a signature covers, [`kpeel_envelope::authenticode`] says.
+//! [`sign`] adds signatures. Both can do with digests that were made while the image was read
+//! ([`Reading`]), or with an image that is not in memory at all ([`Outline`]). Which bytes a signature covers, [`kpeel_envelope::authenticode`] says.
 //!
 //! Everything read here is hostile until proven: sizes, counts and the work of verifying are bounded,
 //! DER is decoded without recursion, nothing panics.
@@ -30,7 +31,9 @@ mod error;
 mod hash;
 mod key;
 mod oid;
+mod outline;
 mod policy;
+mod reading;
 mod report;
 mod sign;
 mod store;
@@ -42,8 +45,10 @@ pub use certificate::Certificate;
 pub use error::{Error, Result};
 pub use hash::Hash;
 pub use key::{Identity, Key, Passphrase};
+pub use outline::{Outline, Passing};
 pub use policy::{Policy, Usage, Validity};
+pub use reading::Reading;
 pub use report::{CertificateReport, Reason, Report, SignatureReport, Source, Uncovered, Verdict};
-pub use sign::{Existing, SignOptions, sign};
+pub use sign::{Existing, SignOptions, sign, sign_outline};
 pub use store::{Skipped, Store, Variable, system_variables};
-pub use verify::{verify, verify_pe};
+pub use verify::{verify, verify_outline, verify_pe, verify_read};

@@ -19,8 +19,8 @@ pub(crate) type Judged<T> = std::result::Result<T, Reason>;
 pub struct Report {
     /// Whether the image is trusted, and why.
     pub verdict: Verdict,
-    /// Its Authenticode digest by SHA-256, hexadecimal.
-    pub sha256: String,
+    /// Its Authenticode digest by SHA-256, hexadecimal, if the judgement needed it.
+    pub sha256: Option<String>,
     /// What stands in its certificate table, in order.
     pub signatures: Vec<SignatureReport>,
     /// Bytes of the file that no good signature covers beside `CheckSum`, the certificate directory

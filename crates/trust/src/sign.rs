@@ -2,20 +2,22 @@
 
 use der::asn1::{ObjectIdentifier, OctetString, SetOfVec};
 use der::{Any, Encode, Header, Length, Sequence, Tag, ValueOrd};
+use kpeel_envelope::authenticode::check_coverage;
 use kpeel_envelope::certificate::{
     CERTIFICATE_ALIGNMENT, CERTIFICATE_HEADER_SIZE, Certificate as Entry,
 };
 use kpeel_envelope::error::{Class, Refusal};
 use kpeel_envelope::pe::Pe;
-use kpeel_image::{signature_entry, with_signatures, without_signatures};
+use kpeel_image::{Ends, signature_entry, signature_padding, signed_ends, with_signatures};
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
 use crate::authenticode::pe_image_data;
 use crate::cms::attributes_as_set;
 use crate::error::{Error, Result};
-use crate::hash::Hash;
+use crate::hash::{Hash, Hasher};
 use crate::key::Identity;
 use crate::oid;
+use crate::outline::Outline;
 use crate::walk::context;
 
 /// What becomes of signatures that an image has.
@@ -50,24 +52,69 @@ pub struct SignOptions {
 /// and for a signed image unless [`SignOptions::existing`] allows it; `Misuse` for a hash that a
 /// key cannot take, or no identity.
 pub fn sign(image: &[u8], identities: &[Identity], options: &SignOptions) -> Result<Vec<u8>> {
+    let pe = Pe::parse(image)?;
+    let begin = |hash: Hash| Some(hash.begin_image(&pe));
+    let signatures = signatures(&pe, &begin, identities, options)?;
+    let entries = entries(&pe, &signatures, options)?;
+    Ok(with_signatures(image, &entries)?.to_vec()?)
+}
+
+/// As [`sign`] for an image that has passed by; of `outline`, the digests that the keys take are
+/// needed ([`Identity::usual_hash`], or that of the options).
+///
+/// # Errors
+/// As [`sign`]; `Misuse` when a digest is not among those that were made.
+pub fn sign_outline(
+    outline: &Outline,
+    identities: &[Identity],
+    options: &SignOptions,
+) -> Result<Ends> {
+    let pe = outline.pe()?;
+    let begin = |hash| outline.digest(&pe, hash);
+    let signatures = signatures(&pe, &begin, identities, options)?;
+    let entries = entries(&pe, &signatures, options)?;
+    Ok(signed_ends(&pe, outline.body(), &entries)?)
+}
+
+/// The image's digest by a hash, without the padding that signing adds.
+type Begin<'b> = dyn Fn(Hash) -> Option<Hasher> + 'b;
+
+/// One signature by each identity.
+fn signatures(
+    pe: &Pe<'_>,
+    begin: &Begin<'_>,
+    identities: &[Identity],
+    options: &SignOptions,
+) -> Result<Vec<Vec<u8>>> {
     if identities.is_empty() {
         return Err(Error::misuse("key", "found none, needed one or more"));
     }
-    let old = existing(image, options.existing)?;
-    let bare = without_signatures(image)?;
-    let pe = Pe::parse(&bare)?;
-    let signatures = identities
-        .iter()
-        .map(|identity| signature(&pe, identity, options.hash))
-        .collect::<Result<Vec<_>>>()?;
+    existing(pe, options.existing)?;
+    check_coverage(pe)?;
+    let padding = vec![0; signature_padding(pe)?];
+    let digest = |hash: Hash| {
+        let missing = || Error::misuse("digest", "found none by this hash, needed it made");
+        let mut hasher = begin(hash).ok_or_else(missing)?;
+        hasher.update(&padding);
+        Ok(hasher.finish())
+    };
+    let sign = |identity| signature(&digest, identity, options.hash);
+    identities.iter().map(sign).collect()
+}
+
+/// All entries of the table to be.
+fn entries<'e>(
+    pe: &Pe<'e>,
+    signatures: &'e [Vec<u8>],
+    options: &SignOptions,
+) -> Result<Vec<Entry<'e>>> {
+    let old = existing(pe, options.existing)?.into_iter();
     let new = signatures.iter().map(|data| signature_entry(data));
-    let entries: Vec<_> = old.into_iter().chain(new).collect();
-    Ok(with_signatures(image, &entries)?)
+    Ok(old.chain(new).collect())
 }
 
 /// The entries to keep.
-fn existing(image: &[u8], existing: Existing) -> Result<Vec<Entry<'_>>> {
-    let pe = Pe::parse(image)?;
+fn existing<'i>(pe: &Pe<'i>, existing: Existing) -> Result<Vec<Entry<'i>>> {
     match existing {
         Existing::Replace => Ok(Vec::new()),
         Existing::Append => Ok(pe
@@ -83,7 +130,11 @@ fn existing(image: &[u8], existing: Existing) -> Result<Vec<Entry<'_>>> {
 }
 
 /// The PKCS #7 object with the identity's signature.
-fn signature(pe: &Pe<'_>, identity: &Identity, hash: Option<Hash>) -> Result<Vec<u8>> {
+fn signature(
+    digest: &dyn Fn(Hash) -> Result<Vec<u8>>,
+    identity: &Identity,
+    hash: Option<Hash>,
+) -> Result<Vec<u8>> {
     let hash = hash.unwrap_or(identity.key.usual_hash());
     if !identity.key.takes(hash) {
         let why = format!(
@@ -92,7 +143,7 @@ fn signature(pe: &Pe<'_>, identity: &Identity, hash: Option<Hash>) -> Result<Vec
         );
         return Err(Error::misuse("digest", why));
     }
-    let content = content(pe, hash).map_err(encoding)?;
+    let content = content(digest(hash)?, hash).map_err(encoding)?;
     let attributes = attributes(&content, hash).map_err(encoding)?;
     let signed = attributes_as_set(&attributes).ok_or_else(|| too_long("signedAttrs"))?;
     let value = identity.key.sign(hash, &signed)?;
@@ -118,10 +169,10 @@ struct Attribute {
 }
 
 /// `SpcIndirectDataContent` without tag and length.
-fn content(pe: &Pe<'_>, hash: Hash) -> der::Result<Vec<u8>> {
+fn content(digest: Vec<u8>, hash: Hash) -> der::Result<Vec<u8>> {
     let info = DigestInfo {
         algorithm: algorithm(hash.oid(), true),
-        digest: OctetString::new(hash.of_image(pe))?,
+        digest: OctetString::new(digest)?,
     };
     let mut content = pe_image_data().to_vec();
     info.encode_to_vec(&mut content)?;

@@ -1,6 +1,6 @@
 //! Judging an image's signatures.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use kpeel_envelope::authenticode::{DigestRanges, check_coverage};
 use kpeel_envelope::certificate::{
@@ -14,8 +14,10 @@ use crate::certificate::Certificate;
 use crate::chain::{Chains, Found, Work};
 use crate::cms::SignedData;
 use crate::error::Result;
-use crate::hash::{Hash, hex};
+use crate::hash::{Hash, Hasher, hex};
+use crate::outline::Outline;
 use crate::policy::Policy;
+use crate::reading::Reading;
 use crate::report::{
     CertificateReport, Judged, Reason, Report, SignatureReport, Source, Uncovered, Verdict,
 };
@@ -41,11 +43,35 @@ pub fn verify(image: &[u8], store: &Store, policy: &Policy) -> Result<Report> {
 /// The same for an image whose headers are read.
 #[must_use]
 pub fn verify_pe(pe: &Pe<'_>, store: &Store, policy: &Policy) -> Report {
+    let digests = Digests::new(|hash| Some(hash.begin_image(pe)));
+    judge(pe, &digests, store, policy)
+}
+
+/// The same for an image whose digest was made while it was read.
+#[must_use]
+pub fn verify_read(pe: &Pe<'_>, reading: &Reading, store: &Store, policy: &Policy) -> Report {
+    let digests = Digests::new(|hash| reading.of(pe, hash).or_else(|| Some(hash.begin_image(pe))));
+    judge(pe, &digests, store, policy)
+}
+
+/// The same for an image that has passed by; `None` when a digest was needed that was not made, so
+/// that all of the image is needed again.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_outline(outline: &Outline, store: &Store, policy: &Policy) -> Result<Option<Report>> {
+    let pe = outline.pe()?;
+    let digests = Digests::new(|hash| outline.digest(&pe, hash));
+    let report = judge(&pe, &digests, store, policy);
+    Ok((!digests.missed.get()).then_some(report))
+}
+
+fn judge(pe: &Pe<'_>, digests: &Digests<'_>, store: &Store, policy: &Policy) -> Report {
     let mut judge = Judge {
         pe,
         store,
         policy,
-        digests: Digests::default(),
+        digests,
         work: Work::new(),
         signatures: Vec::new(),
         uncovered: gaps(pe),
@@ -56,7 +82,7 @@ pub fn verify_pe(pe: &Pe<'_>, store: &Store, policy: &Policy) -> Report {
         .unwrap_or_else(|reason| Verdict::Refused { reason });
     Report {
         verdict,
-        sha256: hex(judge.digests.get(pe, Hash::Sha256)),
+        sha256: digests.made(Hash::Sha256).map(hex),
         signatures: judge.signatures,
         uncovered: judge.uncovered,
     }
@@ -66,25 +92,49 @@ struct Judge<'j> {
     pe: &'j Pe<'j>,
     store: &'j Store,
     policy: &'j Policy,
-    digests: Digests,
+    digests: &'j Digests<'j>,
     work: Work,
     signatures: Vec<SignatureReport>,
     uncovered: Vec<Uncovered>,
 }
 
 /// Digests of the image, each made once and only if asked for.
-#[derive(Default)]
-struct Digests([OnceCell<Vec<u8>>; 3]);
+struct Digests<'j> {
+    begin: Box<dyn Fn(Hash) -> Option<Hasher> + 'j>,
+    cells: [OnceCell<Vec<u8>>; 3],
+    /// Whether one was asked for that cannot be had.
+    missed: Cell<bool>,
+}
 
-impl Digests {
-    fn get(&self, pe: &Pe<'_>, hash: Hash) -> &[u8] {
-        let [first, second, third] = &self.0;
-        let cell = match hash {
+impl<'j> Digests<'j> {
+    fn new(begin: impl Fn(Hash) -> Option<Hasher> + 'j) -> Self {
+        Self {
+            begin: Box::new(begin),
+            cells: Default::default(),
+            missed: Cell::new(false),
+        }
+    }
+
+    /// The digest; an empty one, which is none, if it cannot be had.
+    fn get(&self, hash: Hash) -> &[u8] {
+        self.cell(hash).get_or_init(|| {
+            let hasher = (self.begin)(hash);
+            self.missed.set(self.missed.get() || hasher.is_none());
+            hasher.map(Hasher::finish).unwrap_or_default()
+        })
+    }
+
+    fn made(&self, hash: Hash) -> Option<&[u8]> {
+        self.cell(hash).get().map(Vec::as_slice)
+    }
+
+    const fn cell(&self, hash: Hash) -> &OnceCell<Vec<u8>> {
+        let [first, second, third] = &self.cells;
+        match hash {
             Hash::Sha256 => first,
             Hash::Sha384 => second,
             Hash::Sha512 => third,
-        };
-        cell.get_or_init(|| hash.of_image(pe))
+        }
     }
 }
 
@@ -113,7 +163,7 @@ impl Judge<'_> {
 
     fn listed(&self, list: &[ListedDigest]) -> Option<Source> {
         let mut list = list.iter();
-        let found = list.find(|entry| self.digests.get(self.pe, entry.hash) == entry.digest);
+        let found = list.find(|entry| self.digests.get(entry.hash) == entry.digest);
         found.map(|entry| entry.source.clone())
     }
 
@@ -231,7 +281,7 @@ impl Judge<'_> {
             let what = "DigestInfo algorithm (not the one of digestAlgorithms)";
             return Err(Reason::malformed(what));
         }
-        if digest != self.digests.get(self.pe, hash) {
+        if digest != self.digests.get(hash) {
             return Err(Reason::DigestDiffers);
         }
         if signed.message_digest != hash.of([signed.content]) {

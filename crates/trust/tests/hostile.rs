@@ -22,7 +22,10 @@ fn soon(image: &[u8], store: &Store) -> Report {
 
 /// The image with this in the place of a signature.
 fn bearing(data: &[u8]) -> Vec<u8> {
-    with_signatures(&image(&[1; 40]), &[signature_entry(data)]).unwrap()
+    with_signatures(&image(&[1; 40]), &[signature_entry(data)])
+        .unwrap()
+        .to_vec()
+        .unwrap()
 }
 
 /// An element whose length takes four bytes.

@@ -145,7 +145,7 @@ fn a_revoked_signer_ca_or_digest_refuses_whatever_is_trusted() {
             "{refused:?}"
         );
     }
-    let digest = judge(&bench.signed, &Store::new()).sha256;
+    let digest = judge(&bench.signed, &Store::new()).sha256.unwrap();
     let refused = bench.revoked(&support::digest_list(&digest));
     assert!(
         matches!(refused, Some(Reason::DigestRevoked { .. })),

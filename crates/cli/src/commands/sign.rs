@@ -101,7 +101,7 @@ mod present {
     use zeroize::Zeroizing;
 
     use super::{Digest, Result, Sign, Terminal};
-    use crate::atomic;
+    use crate::atomic::{self, Draft};
     use crate::failure::Failure;
     use crate::input;
     use crate::trust::{self, trust_failure};
@@ -111,10 +111,35 @@ mod present {
 
     impl Sign {
         pub(crate) fn run(&self, terminal: &mut Terminal) -> Result<()> {
-            let image = input::image(&self.image, terminal)?;
             let identities = self.identities(terminal)?;
+            if let Some(signed) = self.sign_passing(&identities, terminal)? {
+                return signed.commit();
+            }
+            let image = input::image(&self.image, terminal)?;
             let signed = self.signed(&self.image, image.as_ref(), &identities)?;
             atomic::write(&self.output, &signed)
+        }
+
+        /// Copies the image while its digest is made, and then puts the signature in; what is
+        /// written is what was hashed. `None` when it has to be read whole.
+        fn sign_passing(
+            &self,
+            identities: &Identities,
+            terminal: &mut Terminal,
+        ) -> Result<Option<atomic::Pending>> {
+            let mut draft = Draft::create(&self.output)?;
+            if !draft.is_hidden() {
+                return Ok(None);
+            }
+            let hashes = self.hashes(identities);
+            let mut copy = |part: &[u8]| draft.write(part);
+            let Some(outline) = input::pass(&self.image, &hashes, terminal, &mut copy)? else {
+                return Ok(None);
+            };
+            let ends = kpeel_trust::sign_outline(&outline, &identities.0, &self.options())
+                .map_err(|error| trust_failure(&error).of(&self.image))?;
+            draft.put_ends(&ends.head, ends.len as u64, &ends.tail)?;
+            Ok(Some(draft.finish()))
         }
 
         /// The keys with their certificates; passphrases are asked for.
@@ -139,12 +164,24 @@ mod present {
             image: &[u8],
             identities: &Identities,
         ) -> Result<Vec<u8>> {
-            let options = SignOptions {
+            kpeel_trust::sign(image, &identities.0, &self.options())
+                .map_err(|error| trust_failure(&error).of(path))
+        }
+
+        fn options(&self) -> SignOptions {
+            SignOptions {
                 hash: self.digest.map(Hash::from),
                 existing: self.existing(),
-            };
-            kpeel_trust::sign(image, &identities.0, &options)
-                .map_err(|error| trust_failure(&error).of(path))
+            }
+        }
+
+        /// The hashes that signatures are made over.
+        fn hashes(&self, identities: &Identities) -> Vec<Hash> {
+            let one = |identity: &Identity| self.digest.map_or(identity.usual_hash(), Hash::from);
+            let mut hashes: Vec<_> = identities.0.iter().map(one).collect();
+            hashes.sort_unstable();
+            hashes.dedup();
+            hashes
         }
 
         fn existing(&self) -> Existing {

@@ -38,6 +38,10 @@ pub(crate) struct Verify {
     #[arg(long)]
     pub(crate) any_usage: bool,
 
+    /// Looks at the outermost layer only, as other verifiers do; the image is then not kept in memory
+    #[arg(long)]
+    pub(crate) outer: bool,
+
     #[command(flatten)]
     pub(crate) parsers: ParserArgs,
 
@@ -58,18 +62,20 @@ mod present {
     use std::path::Path;
 
     use kpeel_envelope::host::Trust as Seen;
+    use kpeel_envelope::pe::Pe;
     use kpeel_envelope::pipeline::{self, Request};
-    use kpeel_trust::{Policy, Report, Store, Usage, Validity};
+    use kpeel_trust::{Hash, Policy, Report, Store, Usage, Validity};
     use serde::Serialize;
 
     use super::{Result, Terminal, Verify};
     use crate::draw;
     use crate::failure::Failure;
-    use crate::input::Kind;
+    use crate::input;
     use crate::json;
     use crate::offer::Offer;
     use crate::sections;
     use crate::session::Session;
+    use crate::text;
     use crate::trust::{Trust, add_keys, trust_failure};
 
     /// The JSON document.
@@ -118,17 +124,62 @@ mod present {
         fn verify(&self, terminal: &mut Terminal) -> Result<Verified> {
             let store = self.store()?;
             let policy = self.policy()?;
+            let (layers, error) = if self.outer {
+                (vec![self.outermost(&store, &policy, terminal)?], None)
+            } else {
+                self.layers(&store, &policy, terminal)?
+            };
+            let skipped = store.skipped().iter();
+            Ok(Verified {
+                trusted: layers
+                    .first()
+                    .is_some_and(|layer| layer.report.is_trusted()),
+                error,
+                path: self.image.display().to_string(),
+                layers,
+                skipped: skipped
+                    .map(|one| format!("{}: {}", one.source, one.what))
+                    .collect(),
+            })
+        }
+
+        /// The outermost layer, without opening it.
+        fn outermost(
+            &self,
+            store: &Store,
+            policy: &Policy,
+            terminal: &mut Terminal,
+        ) -> Result<Layer> {
+            let blamed = |error| trust_failure(&error).of(&self.image);
+            let nothing = &mut |_: &[u8]| Ok(());
+            if let Some(outline) = input::pass(&self.image, &[Hash::Sha256], terminal, nothing)? {
+                let report = kpeel_trust::verify_outline(&outline, store, policy);
+                if let Some(report) = report.map_err(blamed)? {
+                    let format = outline.with_pe(sections::format).map_err(blamed)?;
+                    return Ok(self.layer(1, format, None, report, || outline.sha256()));
+                }
+            }
+            let image = input::image(&self.image, terminal)?;
+            let pe = Pe::parse(image.as_ref()).map_err(|error| blamed(error.into()))?;
+            let report = kpeel_trust::verify_pe(&pe, store, policy);
+            let format = sections::format(&pe);
+            Ok(self.layer(1, format, None, report, || Some(Hash::Sha256.of_image(&pe))))
+        }
+
+        /// All layers, and why those inside could not be looked at.
+        fn layers(
+            &self,
+            store: &Store,
+            policy: &Policy,
+            terminal: &mut Terminal,
+        ) -> Result<(Vec<Layer>, Option<json::ErrorReport>)> {
             let offers = self.parsers.offers()?;
             let parsers: Vec<_> = offers.iter().map(Offer::parser).collect();
             let session = Session::new(false);
-            let image = session.read(&self.image, Kind::Image, terminal)?;
+            let (image, reading) = session.read_hashed(&self.image, Hash::Sha256, terminal)?;
             let path = self.image.display().to_string();
             terminal.progress().begin(format!("verifying {path}"), None);
-            let mut layers = Vec::new();
-            let skipped = store.skipped().iter();
-            let skipped = skipped
-                .map(|one| format!("{}: {}", one.source, one.what))
-                .collect();
+            let mut layers: Vec<Layer> = Vec::new();
             let request = Request {
                 image,
                 initrd: None,
@@ -140,33 +191,49 @@ mod present {
             };
             let mut sandbox = session.into_sandbox().on_verdict(|envelope| {
                 let trusted = |layer: &&Layer| layer.report.is_trusted();
-                layers.push(Layer {
-                    depth: envelope.depth,
-                    format: sections::format(envelope.pe),
-                    covered_by: layers.iter().find(trusted).map(|layer| layer.depth),
-                    report: kpeel_trust::verify_pe(envelope.pe, &store, &policy),
-                });
+                let covered_by = layers.iter().find(trusted).map(|layer| layer.depth);
+                // The first is the image as it was read.
+                let report = if layers.is_empty() {
+                    kpeel_trust::verify_read(envelope.pe, &reading, store, policy)
+                } else {
+                    kpeel_trust::verify_pe(envelope.pe, store, policy)
+                };
+                let format = sections::format(envelope.pe);
+                let digest = || Some(Hash::Sha256.of_image(envelope.pe));
+                layers.push(self.layer(envelope.depth, format, covered_by, report, digest));
                 Ok(Seen::Unchecked)
             });
             let unfolded = pipeline::unfold(&mut sandbox, request);
             drop(sandbox);
             let failure = unfolded.err().map(|error| Failure::envelope(&path, error));
             // That what is left is no kernel is no matter here.
-            let (true, error) = (!layers.is_empty(), failure.as_ref()) else {
+            if layers.is_empty() {
                 return Err(failure.unwrap_or_else(|| {
                     let message = "found no PE image, needed one: nothing else bears a signature";
                     Failure::told(crate::exit::Exit::Image, message).of(&self.image)
                 }));
-            };
-            Ok(Verified {
-                trusted: layers
-                    .first()
-                    .is_some_and(|layer| layer.report.is_trusted()),
-                error: error.map(json::ErrorReport::new),
-                path,
-                layers,
-                skipped,
-            })
+            }
+            Ok((layers, failure.as_ref().map(json::ErrorReport::new)))
+        }
+
+        /// One layer; a document has its digest, whether or not the verdict needed it.
+        fn layer(
+            &self,
+            depth: u32,
+            format: &'static str,
+            covered_by: Option<u32>,
+            mut report: Report,
+            digest: impl FnOnce() -> Option<Vec<u8>>,
+        ) -> Layer {
+            if self.json && report.sha256.is_none() {
+                report.sha256 = digest().map(|digest| text::hex(&digest));
+            }
+            Layer {
+                depth,
+                format,
+                covered_by,
+                report,
+            }
         }
 
         fn store(&self) -> Result<Store> {

@@ -116,6 +116,36 @@ fn hardware_descriptions_say_what_they_choose() {
 }
 
 #[test]
+fn initrds_are_joined_whether_or_not_they_are_read_before_the_image_is_written() {
+    let bench = Bench::new();
+    let (one, two) = (vec![1; 5], vec![2; 300_000]);
+    let paths = [bench.write("one", &one), bench.write("two", &two)];
+    let joined = [&one[..], &[0; 3], &two].concat();
+    let mut build = uki(&bench, "files");
+    succeeds(
+        build
+            .arg("--initrd")
+            .arg(&paths[0])
+            .arg("--initrd")
+            .arg(&paths[1]),
+    );
+    // What is no regular file has no size to count on.
+    let mut piped = uki(&bench, "piped");
+    piped
+        .args(["--initrd", "/dev/stdin", "--initrd"])
+        .arg(&paths[1]);
+    let (from, mut to) = std::io::pipe().unwrap();
+    std::io::Write::write_all(&mut to, &one).unwrap();
+    drop(to);
+    succeeds(piped.stdin(from));
+    for image in ["files", "piped"] {
+        let section = expected_section(&bench.path(image), ".initrd").unwrap();
+        assert_same(&section, &joined);
+    }
+    assert_same(&bench.read("files"), &bench.read("piped"));
+}
+
+#[test]
 fn wrong_usage_is_told_and_leaves_nothing() {
     let bench = Bench::new();
     for wrong in [

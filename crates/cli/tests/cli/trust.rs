@@ -101,6 +101,49 @@ fn what_was_signed_verifies_and_nothing_else_does() {
 }
 
 #[test]
+fn outer_judges_the_outermost_layer_and_opens_nothing() {
+    let keys = Keys::new(&["mine", "other"]);
+    keys.uki("plain.efi", &kernel());
+    let layers = |command: &mut Command| {
+        let told = document(&succeeds(command.arg("--json")));
+        let layers = told["layers"].as_array().unwrap().clone();
+        (layers.len(), layers[0].clone())
+    };
+    for hash in ["sha256", "sha512"] {
+        let mut sign = keys.sign("plain.efi", "mine", "signed.efi");
+        succeeds(sign.args(["--digest", hash]));
+        let (all, first) = layers(&mut keys.verify("signed.efi", "mine"));
+        let (one, same) = layers(keys.verify("signed.efi", "mine").arg("--outer"));
+        assert_eq!((all, one), (2, 1));
+        assert_eq!(first, same, "{hash}");
+        let said = fails(keys.verify("signed.efi", "other").arg("--outer"), 4);
+        assert!(said.contains("CN=mine is not trusted"), "{said}");
+    }
+    keys.bench.write("no.efi", &[0; 5000]);
+    let said = fails(keys.verify("no.efi", "mine").arg("--outer"), 1);
+    assert!(said.contains("malformed"), "{said}");
+}
+
+#[test]
+fn an_image_signed_into_a_pipe_is_the_one_signed_into_a_file() {
+    let keys = Keys::new(&["mine"]);
+    keys.uki("plain.efi", &kernel());
+    succeeds(&mut keys.sign("plain.efi", "mine", "signed.efi"));
+    let mut sign = keys.sign("plain.efi", "mine", "unused.efi");
+    let piped = kpeel(["sign", &keys.path("plain.efi"), "--output", "/dev/stdout"])
+        .args(sign.get_args().skip(4))
+        .output()
+        .unwrap();
+    assert!(piped.status.success(), "{piped:?}");
+    assert_same(&piped.stdout, &keys.bench.read("signed.efi"));
+    // In its own place, too.
+    succeeds(&mut keys.sign("plain.efi", "mine", "plain.efi"));
+    assert_same(&keys.bench.read("plain.efi"), &piped.stdout);
+    let nothing = succeeds(&mut sign.arg("--replace"));
+    assert!(nothing.is_empty());
+}
+
+#[test]
 fn a_signed_image_is_signed_again_on_request_only() {
     let keys = Keys::new(&["mine", "other"]);
     keys.uki("plain.efi", &kernel());

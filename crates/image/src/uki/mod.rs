@@ -37,6 +37,8 @@ pub struct NewSection<'a> {
     pub name: Cow<'a, str>,
     /// What it holds; may be empty.
     pub data: Cow<'a, [u8]>,
+    /// How many bytes more it holds, which whoever writes the image puts in.
+    pub later: usize,
 }
 
 /// What a UKI, an add-on or a profile is made of; each field is the section of that name.
@@ -61,7 +63,7 @@ pub struct Sections<'a> {
     /// `.linux`.
     pub linux: Option<Cow<'a, [u8]>>,
     /// `.initrd`, all of them joined.
-    pub initrd: Option<Cow<'a, [u8]>>,
+    pub initrd: Option<Initrd<'a>>,
     /// `.efifw`, each a section of its own.
     pub efifw: Vec<Cow<'a, [u8]>>,
     /// `.ucode`.
@@ -76,13 +78,38 @@ pub struct Sections<'a> {
     pub joined: Vec<Vec<NewSection<'a>>>,
 }
 
+/// An initrd: the largest of all sections, so it need not be in memory.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Initrd<'a> {
+    /// These bytes.
+    Bytes(Cow<'a, [u8]>),
+    /// So many bytes, which whoever writes the image puts in.
+    Later(usize),
+}
+
 impl<'a> NewSection<'a> {
     /// A section of this name and content.
     pub fn new(name: impl Into<Cow<'a, str>>, data: impl Into<Cow<'a, [u8]>>) -> Self {
         Self {
             name: name.into(),
             data: data.into(),
+            later: 0,
         }
+    }
+
+    /// A section of this name and of `len` bytes that whoever writes the image puts in, where
+    /// [`Editor::parts`] gives a [`Part::Later`](crate::Part::Later).
+    pub fn later(name: impl Into<Cow<'a, str>>, len: usize) -> Self {
+        Self {
+            later: len,
+            ..Self::new(name, Cow::default())
+        }
+    }
+
+    /// Whether it holds nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty() && self.later == 0
     }
 }
 
@@ -98,6 +125,10 @@ impl<'a> Sections<'a> {
             all.into_iter().map(named).collect::<Vec<_>>()
         };
         let one = |kind: Kind, data: Option<Cow<'a, [u8]>>| many(kind, data.into_iter().collect());
+        let initrd = self.initrd.map(|initrd| match initrd {
+            Initrd::Bytes(data) => NewSection::new(Kind::Initrd.name(), data),
+            Initrd::Later(len) => NewSection::later(Kind::Initrd.name(), len),
+        });
         let alone = self.joined.is_empty();
         let profile = one(Kind::Profile, self.profile);
         let (first, last) = if alone {
@@ -116,7 +147,7 @@ impl<'a> Sections<'a> {
             one(Kind::Splash, self.splash),
             one(Kind::Pcrpkey, self.pcrpkey),
             one(Kind::Linux, self.linux),
-            one(Kind::Initrd, self.initrd),
+            initrd.into_iter().collect(),
             many(Kind::Efifw, self.efifw),
             one(Kind::Ucode, self.ucode),
             self.others,
@@ -183,6 +214,9 @@ fn add<'a>(editor: &mut Editor<'a>, section: NewSection<'a>) -> Result<()> {
     } else {
         Contents::Data
     };
+    if section.later != 0 {
+        return editor.add_later(&section.name, section.later, contents);
+    }
     editor.add(&section.name, section.data, contents)
 }
 

@@ -2,6 +2,7 @@
 
 mod config;
 mod hardware;
+mod initrd;
 mod kernel;
 mod sections;
 mod signing;

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use kpeel_envelope::pe::Pe;
 use kpeel_image::uki::{ADDON_SBAT, NewSection, Sections, UKI_SBAT, merge_sbat, profile_sections};
 
+use super::initrd::Initrds;
 use super::signing::Signer;
 use super::uki::{Uki, efi_arch, text_or_file};
 use super::{hardware, kernel};
+use crate::atomic::Draft;
 use crate::failure::{Failure, Result};
 use crate::input;
 use crate::terminal::Terminal;
@@ -17,15 +19,13 @@ use crate::terminal::Terminal;
 const MAIN_PROFILE: &str = "ID=main";
 /// Where a system describes itself, the first that is there (os-release(5)).
 const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
-/// initrds are joined at multiples of this (systemd-stub(7)).
-const INITRD_ALIGNMENT: usize = 4;
 
 /// What was read; sections borrow from it.
 pub(super) struct Inputs {
     kernel: Option<Vec<u8>>,
     /// The kernel's own, unless the caller gives one.
     release: Option<String>,
-    initrd: Option<Vec<u8>>,
+    initrd: Option<Initrds>,
     joined: Vec<Vec<u8>>,
 }
 
@@ -46,13 +46,24 @@ impl Inputs {
         Ok(Self {
             kernel,
             release,
-            initrd: joined(&options.initrd)?,
+            initrd: Initrds::open(&options.initrd)?,
             joined: options
                 .join_profile
                 .iter()
                 .map(image)
                 .collect::<Result<_>>()?,
         })
+    }
+
+    /// Reads what was left to be read when the image is written.
+    pub(super) fn read_all(&mut self) -> Result<()> {
+        self.initrd.as_mut().map_or(Ok(()), Initrds::read)
+    }
+
+    /// Writes what was left to be read.
+    pub(super) fn write_later(&self, draft: &mut Draft) -> Result<()> {
+        let initrd = self.initrd.as_ref();
+        initrd.map_or(Ok(()), |initrd| initrd.write(draft))
     }
 
     /// The kernel's architecture, as EFI file names have it.
@@ -92,7 +103,7 @@ impl Inputs {
             splash: file(&options.splash)?,
             pcrpkey: file(&options.pcrpkey)?,
             linux: self.kernel.as_deref().map(Cow::Borrowed),
-            initrd: self.initrd.as_deref().map(Cow::Borrowed),
+            initrd: self.initrd.as_ref().map(Initrds::section).transpose()?,
             efifw: firmware(options)?,
             ucode: file(&options.microcode)?,
             others: others(options)?,
@@ -135,18 +146,6 @@ impl Inputs {
         }
         Ok(all)
     }
-}
-
-/// All initrds in one, read one behind the other; a single one stays as it is.
-fn joined(paths: &[PathBuf]) -> Result<Option<Vec<u8>>> {
-    let mut all = Vec::new();
-    for path in paths {
-        input::append(path, input::Kind::Initrd, &mut all)?;
-        if paths.len() > 1 {
-            all.resize(all.len().next_multiple_of(INITRD_ALIGNMENT), 0);
-        }
-    }
-    Ok((!paths.is_empty()).then_some(all))
 }
 
 fn files(paths: &[PathBuf]) -> Result<Vec<Cow<'static, [u8]>>> {

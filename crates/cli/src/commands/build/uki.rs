@@ -5,13 +5,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kpeel_envelope::error::Class;
+use kpeel_envelope::pe::Pe;
 use kpeel_envelope::pipeline::SECTION_BPF;
+use kpeel_image::Part;
 use kpeel_image::uki::{NewSection, assemble};
 
 use super::config;
 use super::sections::Inputs;
 use super::signing::Signing;
-use crate::atomic;
+use crate::atomic::{self, Draft};
 use crate::failure::{Failure, Result};
 use crate::input;
 use crate::offer::Offer;
@@ -145,9 +147,12 @@ impl Uki {
     fn build(&self, terminal: &mut Terminal) -> Result<()> {
         let signer = self.signing.signer(terminal)?;
         let output = self.output_path()?;
-        let inputs = Inputs::read(self, &signer, terminal)?;
+        let mut inputs = Inputs::read(self, &signer, terminal)?;
         let stub_path = self.stub_path(&inputs)?;
         let stub = input::file(&stub_path, input::Kind::Image)?;
+        if self.signing.sign || has_check_sum(&stub) {
+            inputs.read_all()?;
+        }
         let sections = inputs.sections(self, &stub)?;
         if self.addon {
             check_addon(&sections)?;
@@ -161,11 +166,18 @@ impl Uki {
         };
         let editor = assemble(&stub, sections, carrier).map_err(blamed)?;
         let parts = editor.parts().map_err(blamed)?;
-        if !self.signing.sign {
-            return atomic::write_parts(&output, parts.iter());
+        if self.signing.sign {
+            let image = parts.to_vec().map_err(blamed)?;
+            return atomic::write(&output, &signer.outer(&output, image)?);
         }
-        let signed = signer.outer(&output, parts.to_vec())?;
-        atomic::write(&output, &signed)
+        let mut draft = Draft::create(&output)?;
+        for part in parts.iter() {
+            match part {
+                Part::Bytes(bytes) => draft.write(bytes)?,
+                Part::Later(_) => inputs.write_later(&mut draft)?,
+            }
+        }
+        draft.finish().commit()
     }
 
     fn output_path(&self) -> Result<PathBuf> {
@@ -220,6 +232,11 @@ impl Uki {
     }
 }
 
+/// Whether an image with this stub has a checksum, which all bytes go into.
+fn has_check_sum(stub: &[u8]) -> bool {
+    Pe::parse(stub).is_ok_and(|pe| pe.headers().check_sum != 0)
+}
+
 /// Architectures' names in EFI file names, by PE machine ("Machine Types").
 pub(super) fn efi_arch(machine: u16) -> Option<&'static str> {
     Some(match machine {
@@ -247,9 +264,8 @@ fn running_efi_arch() -> Option<&'static str> {
 /// systemd-stub passes over an add-on that has none of these.
 fn check_addon(sections: &[NewSection<'_>]) -> Result<()> {
     const TAKEN: [&str; 5] = [".cmdline", ".dtb", ".dtbauto", ".ucode", ".initrd"];
-    let taken = |section: &NewSection<'_>| {
-        TAKEN.contains(&section.name.as_ref()) && !section.data.is_empty()
-    };
+    let taken =
+        |section: &NewSection<'_>| TAKEN.contains(&section.name.as_ref()) && !section.is_empty();
     if sections.iter().any(taken) {
         return Ok(());
     }

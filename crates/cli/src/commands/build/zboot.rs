@@ -197,6 +197,7 @@ impl Zboot {
 /// The kernel without its signatures.
 fn unsigned(path: &Path, kernel: &[u8]) -> Result<Vec<u8>> {
     kpeel_image::with_signatures(kernel, &[])
+        .and_then(|parts| parts.to_vec())
         .map_err(|error| Failure::envelope(path.display().to_string(), error))
 }
 
