@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 
 use crate::Outcome;
 
@@ -15,6 +16,8 @@ pub(crate) const MEASURED: &str = "--measured";
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub(crate) elapsed: Duration,
+    /// User and system time.
+    pub(crate) cpu: Duration,
     /// Largest resident set in bytes.
     pub(crate) peak: u64,
 }
@@ -36,8 +39,9 @@ pub(crate) fn run(command: &[OsString]) -> Outcome<Usage> {
         .filter_map(|word| word.parse().ok())
         .collect();
     match numbers.as_slice() {
-        [nanoseconds, peak] if output.status.success() => Ok(Usage {
-            elapsed: Duration::from_nanos(*nanoseconds),
+        [elapsed, cpu, peak] if output.status.success() => Ok(Usage {
+            elapsed: Duration::from_nanos(*elapsed),
+            cpu: Duration::from_micros(*cpu),
             peak: *peak,
         }),
         _ => {
@@ -47,7 +51,7 @@ pub(crate) fn run(command: &[OsString]) -> Outcome<Usage> {
     }
 }
 
-/// Does it, and prints nanoseconds and bytes.
+/// Does it, and prints nanoseconds, microseconds of CPU time, and bytes.
 pub(crate) fn measured(command: &[&str]) -> Outcome<()> {
     let (program, arguments) = command.split_first().ok_or("no program")?;
     let started = Instant::now();
@@ -62,7 +66,9 @@ pub(crate) fn measured(command: &[&str]) -> Outcome<()> {
         let said = String::from_utf8_lossy(&said).trim().to_owned();
         return Err(format!("{program}: {}: {said}", output.status).into());
     }
-    let kibibytes = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss();
-    println!("{} {}", elapsed.as_nanos(), kibibytes.saturating_mul(1024));
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let cpu = usage.user_time() + usage.system_time();
+    let peak = usage.max_rss().saturating_mul(1024);
+    println!("{} {} {peak}", elapsed.as_nanos(), cpu.num_microseconds());
     Ok(())
 }

@@ -12,7 +12,9 @@ use crate::Outcome;
 use crate::contest::Contest;
 
 /// An ordinary initrd is about this large, and as incompressible.
-const INITRD: usize = 48 << 20;
+pub(crate) const INITRD: usize = 48 << 20;
+/// So that the image is about as large as its kernel.
+pub(crate) const SMALL_INITRD: usize = 256 << 10;
 /// Both are told: neither has to look for it in the kernel.
 const UNAME: &str = "6.12.0-bench";
 const CMDLINE: &str = "console=ttyS0 quiet";
@@ -29,11 +31,12 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    pub(crate) fn prepare() -> Outcome<Self> {
+    /// What images with an initrd of this size are made of.
+    pub(crate) fn prepare(initrd: usize) -> Outcome<Self> {
         let scratch = Scratch::new()?;
         let work = Self {
             kernel: fetch(Item::LinuxAmd64Unsigned)?,
-            initrd: scratch.write("initrd", &noise(INITRD, 1))?,
+            initrd: scratch.write("initrd", &noise(initrd, 1))?,
             stub: fetch(Item::StubAmd64V257)?,
             ukify: fetch(Item::Ukify)?,
             scratch,
@@ -83,7 +86,8 @@ impl Work {
             kpeel,
             peer_name: "ukify",
             peer,
-            goal: 10.0,
+            goal: Some(10.0),
+            hashes: false,
             image: ours,
             peer_image: theirs,
             check: |contest| {
@@ -119,7 +123,8 @@ impl Work {
             kpeel: command(kpeel(&["sign"]), &ours),
             peer_name: "sbsign",
             peer: command(vec!["sbsign".into()], &theirs),
-            goal: 2.0,
+            goal: Some(2.0),
+            hashes: true,
             image: ours,
             peer_image: theirs,
             check: |contest| {
@@ -135,24 +140,38 @@ impl Work {
         })
     }
 
-    /// The signature that sbsign made.
+    /// The signature that sbsign made, and nothing else: what the peer does.
     pub(crate) fn verify(&self) -> Outcome<Contest> {
+        Ok(Contest {
+            name: "verify --outer",
+            goal: Some(2.0),
+            ..self.verify_with(&["verify", "--outer", "--trust"])
+        })
+    }
+
+    /// The same, and every layer inside, which the peer does not look at.
+    pub(crate) fn verify_layers(&self) -> Outcome<Contest> {
+        Ok(self.verify_with(&["verify", "--trust"]))
+    }
+
+    fn verify_with(&self, command: &[&str]) -> Contest {
         let (image, cert) = (self.path("sbsigned.efi"), self.path("cert.pem"));
-        let mut kpeel = kpeel(&["verify", "--trust"]);
+        let mut kpeel = kpeel(command);
         kpeel.extend([OsString::from(&cert), OsString::from(&image)]);
         let mut peer: Vec<OsString> = vec!["osslsigncode".into(), "verify".into()];
         peer.extend(["-CAfile".into(), OsString::from(&cert)]);
         peer.extend(["-in".into(), OsString::from(&image)]);
-        Ok(Contest {
+        Contest {
             name: "verify",
             kpeel,
             peer_name: "osslsigncode",
             peer,
-            goal: 2.0,
+            goal: None,
+            hashes: true,
             peer_image: image.clone(),
             image,
             check: |_| Ok(()),
-        })
+        }
     }
 
     fn make_key(&self) -> Outcome<()> {
