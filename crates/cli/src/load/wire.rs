@@ -337,4 +337,81 @@ mod tests {
         let long = "x".repeat(100_000);
         assert_eq!(super::shown(&long).len(), TEXT_MAX);
     }
+
+    /// Bytes of a child that was taken over: an answer with some of them replaced, put in or left
+    /// out.
+    fn changed(answer: &[u8], seed: u64) -> Vec<u8> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut random = move |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state % below as u64) as usize
+        };
+        let pool = b"0189-.eE\"\\/bfnrtu[]{}:, \x00\x1b\x7f\xc3\xe2\xff";
+        let mut bytes = answer.to_vec();
+        for _ in 0..=random(4) {
+            let at = random(bytes.len());
+            match random(3) {
+                0 => bytes[at] = pool[random(pool.len())],
+                1 => bytes.insert(at, pool[random(pool.len())]),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn no_answer_brings_the_parent_down_or_reaches_the_terminal_raw() {
+        let needed = WireNeeded::Words("some".to_owned());
+        let warning = Warning {
+            depth: 1,
+            field: "cmd\u{202e}line".to_owned(),
+            found: 3,
+            needed: 4,
+        };
+        let failed = Failed {
+            detail: WireDetail::Value { found: 7, needed },
+            ..Failed::new(&Error::absent(Class::System(5), "field"), Some("more"))
+        };
+        let signer = Signer {
+            envelope: 1,
+            subject: "CN=\x1b[2J".to_owned(),
+            by: "db".to_owned(),
+        };
+        let done = Done {
+            cmdline: Some(b"quiet".to_vec()),
+            kernel_signer: Some("CN=a".to_owned()),
+            signers: vec![signer],
+            ..Done::default()
+        };
+        let mut understood = 0;
+        for done in [Ok(done), Err(failed)] {
+            let warnings = vec![warning.clone()];
+            let answer = serde_json::to_vec(&Answer { warnings, done }).unwrap();
+            for seed in 0..5000 {
+                let Ok(answer) = serde_json::from_slice::<Answer>(&changed(&answer, seed)) else {
+                    continue;
+                };
+                understood += 1;
+                let mut texts: Vec<_> = answer.warnings.iter().map(Warning::line).collect();
+                match answer.done {
+                    Ok(done) => {
+                        texts.extend(done.kernel_signer.as_deref().map(super::shown));
+                        let signers = done.signers.iter();
+                        texts.extend(
+                            signers
+                                .flat_map(|one| [&one.subject, &one.by])
+                                .map(|text| super::shown(text)),
+                        );
+                    }
+                    Err(failed) => texts.push(failed.error().to_string()),
+                }
+                let raw = |text: &String| text.contains(['\x1b', '\0', '\u{202e}']);
+                assert!(!texts.iter().any(raw), "{texts:?}");
+            }
+        }
+        // Else nothing was looked at.
+        assert!(understood > 500, "{understood}");
+    }
 }
