@@ -10,7 +10,9 @@
 //! | `run PROGRAM ARGUMENT...` | the program exits with 0 |
 //! | `refuse CODE PROGRAM ARGUMENT...` | the program exits with exactly this code |
 //! | `says PATH CODE PROGRAM ARGUMENT...` | as `refuse`, and its standard error is the file's text, but for blanks around both |
+//! | `copy PATH PATH` | the first file's bytes can be written to the second, which may be new |
 //! | `cmdline WORD` | the kernel's command line has this word |
+//! | `mount TYPE PLACE` | a file system of this type can be mounted there |
 //! | `same PATH PATH` | both files have the same bytes |
 //! | `elf PATH` | the file begins as ELF files do |
 //! | `text PATH TEXT` | the file holds this text, but for blanks around it |
@@ -31,10 +33,12 @@ pub(crate) struct Job {
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Step {
     Cmdline(String),
+    Copy(String, String),
     Elf(String),
     Fail(String),
     Kexec(String, String, String),
     Module(String),
+    Mount(String, String),
     Refuse(i32, Vec<String>),
     Run(Vec<String>),
     Same(String, String),
@@ -72,8 +76,10 @@ impl Step {
             let (path, text) = split(rest);
             (!text.is_empty()).then(|| (path.to_owned(), text.to_owned()))
         };
+        let paths = || pair().filter(|(_, second)| is_word(second));
         match verb {
             "cmdline" => Some(Self::Cmdline(word()?)),
+            "copy" => paths().map(|(from, to)| Self::Copy(from, to)),
             "elf" => Some(Self::Elf(word()?)),
             "fail" => Some(Self::Fail(rest.to_owned())),
             "kexec" => {
@@ -83,14 +89,13 @@ impl Step {
                     .then(|| Self::Kexec(kernel.to_owned(), initrd.to_owned(), text.to_owned()))
             }
             "module" => Some(Self::Module(word()?)),
+            "mount" => paths().map(|(kind, place)| Self::Mount(kind, place)),
             "refuse" => {
                 let (code, command) = split(rest);
                 Some(Self::Refuse(code.parse().ok()?, words(command)?))
             }
             "run" => Some(Self::Run(words(rest)?)),
-            "same" => pair()
-                .filter(|(_, second)| is_word(second))
-                .map(|(first, second)| Self::Same(first, second)),
+            "same" => paths().map(|(first, second)| Self::Same(first, second)),
             "says" => {
                 let (path, rest) = split(rest);
                 let (code, command) = split(rest);
@@ -111,10 +116,12 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cmdline(word) => write!(f, "cmdline {word}"),
+            Self::Copy(from, to) => write!(f, "copy {from} {to}"),
             Self::Elf(path) => write!(f, "elf {path}"),
             Self::Fail(text) => write!(f, "fail {text}"),
             Self::Kexec(kernel, initrd, text) => write!(f, "kexec {kernel} {initrd} {text}"),
             Self::Module(path) => write!(f, "module {path}"),
+            Self::Mount(kind, place) => write!(f, "mount {kind} {place}"),
             Self::Refuse(code, command) => write!(f, "refuse {code} {}", line(command)),
             Self::Run(command) => write!(f, "run {}", line(command)),
             Self::Same(first, second) => write!(f, "same {first} {second}"),
@@ -171,6 +178,8 @@ mod tests {
     fn reads_every_step_and_prints_it_the_same() {
         let steps = [
             "module /stubs.ko",
+            "mount efivarfs /sys/firmware/efi/efivars",
+            "copy /a /b",
             "run /bin/kpeel inspect /image",
             "refuse 4 /bin/kpeel load /image",
             "says /message 4 /bin/kpeel load \"/an image\" --append \"a b\" \"\"",
@@ -205,6 +214,9 @@ mod tests {
             "run",
             "module",
             "module a b",
+            "mount efivarfs",
+            "copy /a",
+            "copy /a /b /c",
             "refuse /bin/false",
             "refuse 1",
             "kexec /vmlinuz /initrd",

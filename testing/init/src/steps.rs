@@ -14,10 +14,13 @@ const ELF_MAGIC: [u8; 4] = *b"\x7fELF";
 pub(crate) fn take(step: &Step) -> Result<(), String> {
     match step {
         Step::Cmdline(word) => cmdline_has(word),
+        // In one write: a variable of the firmware's takes no less.
+        Step::Copy(from, to) => fs::write(to, read(from)?).map_err(|error| error.to_string()),
         Step::Elf(path) => begins(path, ELF_MAGIC),
         Step::Fail(_) => Err("reached".to_owned()),
         Step::Kexec(kernel, initrd, text) => sys::kexec(kernel, initrd, text),
         Step::Module(path) => sys::load_module(path),
+        Step::Mount(kind, place) => sys::mount(kind, place).map_err(|error| error.to_string()),
         Step::Refuse(code, command) => run(command, *code),
         Step::Run(command) => run(command, 0),
         Step::Says(path, code, command) => says(path, *code, command),

@@ -109,7 +109,8 @@ pub(crate) fn power_off() -> ! {
     }
 }
 
-fn mount(kind: &str, place: &str) -> io::Result<()> {
+/// Mounts a file system that needs no device.
+pub(crate) fn mount(kind: &str, place: &str) -> io::Result<()> {
     std::fs::create_dir_all(place)?;
     let kind = CString::new(kind)?;
     let place = CString::new(place)?;

@@ -210,6 +210,24 @@ impl Shop {
         read(&out)
     }
 
+    /// What Debian's `x86_64` kernel of this version has as a module, such as `fs/efivarfs/efivarfs`.
+    ///
+    /// # Errors
+    /// When it cannot be had, or xz is missing.
+    pub(crate) fn module(&self, release: &str, name: &str) -> Outcome<Vec<u8>> {
+        let module = format!("lib/modules/{release}/kernel/{name}.ko.xz");
+        let output = Command::new("xz")
+            .args(["--decompress", "--stdout"])
+            .arg(fetch(Item::ModulesAmd64)?.join(&module))
+            .output()
+            .map_err(|error| format!("xz: {error} (Debian package xz-utils)"))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("{module}: {}", said.trim()).into());
+        }
+        Ok(output.stdout)
+    }
+
     /// A command of kpeel's for this machine, to be given arguments and to [`Shop::kpeel`].
     pub(crate) fn host(&self) -> Command {
         Command::new(&self.host)

@@ -1,9 +1,6 @@
 //! Rows that firmware boots: images that kpeel built.
 
-use std::process::Command;
-
 use kpeel_images::make::Scratch;
-use kpeel_images::{Item, fetch};
 use kpeel_vm::{Initramfs, Machine, Report, init};
 
 use crate::Outcome;
@@ -69,7 +66,9 @@ pub(super) fn measured(shop: &Shop, row: &Row) -> Outcome<Report> {
     let programs = shop.programs(row.arch)?;
     archive.program("init", &programs.init)?;
     archive.program("bin/kpeel", &programs.kpeel)?;
-    archive.file("virtio_blk.ko", &virtio_blk(&kernel.release)?);
+    // The driver of the guest's disks.
+    let virtio_blk = shop.module(&kernel.release, "drivers/block/virtio_blk")?;
+    archive.file("virtio_blk.ko", &virtio_blk);
     let job = format!(
         "name {}\n{BY_FIRMWARE}\ntext /proc/cmdline {line}\nmodule /virtio_blk.ko\n\
          run {compare}\nrun {compare} --profile 0\nrefuse 1 {compare} --profile 1\n",
@@ -98,20 +97,4 @@ fn run(machine: Machine, row: &Row) -> Outcome<Report> {
         .deadline(row.deadline)
         .run(&init::passed(row.name), &log)?;
     Ok(report)
-}
-
-/// The driver of the guest's disks, which Debian's kernel has as a module.
-fn virtio_blk(release: &str) -> Outcome<Vec<u8>> {
-    let modules = fetch(Item::ModulesAmd64)?;
-    let module = format!("lib/modules/{release}/kernel/drivers/block/virtio_blk.ko.xz");
-    let output = Command::new("xz")
-        .args(["--decompress", "--stdout"])
-        .arg(modules.join(&module))
-        .output()
-        .map_err(|error| format!("xz: {error} (Debian package xz-utils)"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{module}: {}", said.trim()).into());
-    }
-    Ok(output.stdout)
 }

@@ -12,6 +12,7 @@ mod load;
 mod personality;
 mod refusals;
 mod soak;
+mod system;
 mod walk;
 
 use kpeel_vm::Arch::{Aarch64, X86_64};
@@ -80,6 +81,7 @@ fn x86_64() -> Vec<Row> {
             "a panic boots the crash kernel out of a UKI",
             |shop, row| crash::uki(shop, row, FIRST, Which::Older),
         ),
+        row("x86_64-trust-system", system::CLAIM, system::trust).within(600),
         row("x86_64-refusals", refusals::CLAIM, refusals::unlocked),
         Row::other(
             "x86_64-firmware-uki",
