@@ -8,6 +8,7 @@ pub mod mutator;
 pub mod peer;
 pub mod program;
 pub mod text;
+pub mod trust;
 
 #[path = "../../crates/bpf/tests/common/mod.rs"]
 mod machines;
