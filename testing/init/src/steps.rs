@@ -14,8 +14,7 @@ const ELF_MAGIC: [u8; 4] = *b"\x7fELF";
 pub(crate) fn take(step: &Step) -> Result<(), String> {
     match step {
         Step::Cmdline(word) => cmdline_has(word),
-        // In one write: a variable of the firmware's takes no less.
-        Step::Copy(from, to) => fs::write(to, read(from)?).map_err(|error| error.to_string()),
+        Step::Copy(from, to) => copy(from, to),
         Step::Elf(path) => begins(path, ELF_MAGIC),
         Step::Fail(_) => Err("reached".to_owned()),
         Step::Kexec(kernel, initrd, text) => sys::kexec(kernel, initrd, text),
@@ -96,6 +95,16 @@ fn cmdline_has(word: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("command line: found {line:?}"))
+}
+
+/// In one write: a variable of the firmware's takes no less.
+fn copy(from: &str, to: &str) -> Result<(), String> {
+    let bytes = read(from)?;
+    if let Ok(file) = File::open(to) {
+        // efivarfs protects variables; other file systems may have no such flag.
+        let _ = sys::make_mutable(&file);
+    }
+    fs::write(to, bytes).map_err(|error| error.to_string())
 }
 
 fn same(first: &str, second: &str) -> Result<(), String> {

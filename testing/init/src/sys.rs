@@ -38,6 +38,24 @@ pub(crate) fn mount_all() -> Result<(), String> {
     Ok(())
 }
 
+/// Takes the flag of a file that must not change away.
+pub(crate) fn make_mutable(file: &File) -> io::Result<()> {
+    const FS_IMMUTABLE_FL: libc::c_int = 0x10;
+    let mut flags: libc::c_int = 0;
+    // SAFETY: the descriptor is open; the call writes one int, which `flags` has room for.
+    let read = unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_GETFLAGS, &mut flags) };
+    if read != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    flags &= !FS_IMMUTABLE_FL;
+    // SAFETY: the descriptor is open; the call reads one int.
+    let written = unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_SETFLAGS, &flags) };
+    if written != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Loads the module in the file at `path`, without parameters.
 pub(crate) fn load_module(path: &str) -> Result<(), String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
