@@ -103,7 +103,8 @@ fn what_was_signed_verifies_and_nothing_else_does() {
 #[test]
 fn outer_judges_the_outermost_layer_and_opens_nothing() {
     let keys = Keys::new(&["mine", "other"]);
-    keys.uki("plain.efi", &kernel());
+    let inner = keys.bench.zboot("inner.efi", &kernel());
+    keys.uki("plain.efi", &fs::read(inner).unwrap());
     let layers = |command: &mut Command| {
         let told = document(&succeeds(command.arg("--json")));
         let layers = told["layers"].as_array().unwrap().clone();
