@@ -9,6 +9,10 @@ use super::{Case, End};
 /// ENOEXEC: none of Linux's other loaders takes the image.
 const ENOEXEC: i32 = 8;
 
+/// What the sandbox says of an image without a parser: that it is no kernel, or before that, that its signature does not
+/// cover it.
+const WITHOUT_PARSER: [&str; 2] = ["unsupported", "refused (signature)"];
+
 /// What may differ.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Difference {
@@ -71,7 +75,9 @@ pub(super) fn compare(case: &Case, here: &End, there: &Told) -> Result<String, S
             Ok(class.clone())
         }
         (End::Refused { class, .. }, End::Left)
-            if class == "unsupported" && there.errno == ENOEXEC && !has_parser(&case.bytes) =>
+            if WITHOUT_PARSER.contains(&class.as_str())
+                && there.errno == ENOEXEC
+                && !has_parser(&case.bytes) =>
         {
             Ok(Difference::NoParser.name().to_owned())
         }
@@ -165,6 +171,7 @@ mod tests {
         assert!(agree(&loaded("ab"), End::Left, 8).is_err());
         assert!(agree(&refused("unsupported", 95), End::Left, 8).is_ok());
         assert!(agree(&refused("unsupported", 95), End::Left, 0).is_err());
+        assert!(agree(&refused("refused (bound)", 7), End::Left, 8).is_err());
     }
 
     #[test]
