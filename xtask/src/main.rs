@@ -59,7 +59,7 @@ const TASKS: &[Task] = &[
     ),
     (
         "kernel",
-        "build a test kernel: --arch ARCH [--debug | --stock]",
+        "build a test kernel: --arch ARCH [--debug | --stock] [--image IMAGE | --sizes]",
         kernel,
     ),
     (
