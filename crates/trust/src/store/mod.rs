@@ -58,7 +58,8 @@ impl Store {
     /// signature is not looked at). `source` is how reports call it.
     ///
     /// # Errors
-    /// `Malformed` for anything else, and for certificates outside a list that cannot be read.
+    /// `Malformed` for anything else, and for certificates outside a list that cannot be read;
+    /// nothing of the file is trusted then.
     pub fn trust(&mut self, bytes: &[u8], source: &str) -> Result<()> {
         self.add(bytes, source, Role::Trusted)
     }
@@ -90,7 +91,11 @@ impl Store {
 
     fn add(&mut self, bytes: &[u8], source: &str, role: Role) -> Result<()> {
         if let Some(list) = list::find(bytes) {
-            return self.add_list(list, source, role);
+            // All of it or nothing.
+            let mut with = self.clone();
+            with.add_list(list, source, role)?;
+            *self = with;
+            return Ok(());
         }
         for certificate in Certificate::all_from_file(bytes).map_err(unknown)? {
             self.add_certificate(certificate, source, role);
