@@ -21,6 +21,6 @@ pub use error::{Error, Result};
 pub use explain::{Circumstances, Explanation, explain};
 pub use file::{FileLoad, file_load, file_unload};
 pub use host::KernelHost;
-pub use memfd::sealed;
+pub use memfd::{seal, sealed};
 pub use status::{Lockdown, Status};
 pub use syscall::{Call, reboot, supported};

@@ -6,13 +6,12 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kpeel_envelope::limits::Limits;
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::failure::{Failure, Result};
 
@@ -182,8 +181,7 @@ pub(crate) fn memory(name: &str) -> Result<File> {
 
 /// Makes a memfd unchangeable, and sets its position to the start.
 pub(crate) fn seal(memory: &File) -> Result<()> {
-    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    fcntl_add_seals(memory.as_fd(), seals)
+    kpeel_kexec::seal(memory)
         .map_err(|error| Failure::system(format!("sealing memory: {error}")))?;
     let mut memory = memory;
     memory
