@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::Failure;
+use crate::fuzz_record::{Done, Record};
 use crate::steps::run;
 
 /// Coverage as libFuzzer wants it (LLVM, "SanitizerCoverage"), and the sanitiser.
@@ -23,20 +24,24 @@ const BOUNDS: [&str; 3] = ["-timeout=20", "-rss_limit_mb=1024", "-malloc_limit_m
 /// The longest input.
 const MAX_LEN: &str = "-max_len=16384";
 
-/// Builds every target and runs those named, or all, for `--seconds` each (10).
+/// Builds every target and runs those named, or all, for `--seconds` each (10), `--jobs` at a time (as many as there
+/// are processors). With `--record`, what was run is added to the record.
 pub(crate) fn fuzz(args: &[String]) -> Result<(), Failure> {
     let options = Options::parse(args)?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
     let host = host()?;
     build(&root, &host)?;
     let built = root.join("target").join(&host).join("debug");
-    for batch in options.targets.chunks(threads()) {
+    for batch in options.targets.chunks(options.jobs) {
         let started: Vec<_> = batch
             .iter()
             .map(|target| start(&root, &built, target, options.seconds))
             .collect();
         for (target, child) in batch.iter().zip(started) {
-            finish(&root, target, child?)?;
+            let done = finish(&root, target, child?)?;
+            if options.record {
+                Record::add(&root.join("record.json"), target, &done)?;
+            }
         }
     }
     Ok(())
@@ -44,23 +49,38 @@ pub(crate) fn fuzz(args: &[String]) -> Result<(), Failure> {
 
 struct Options {
     seconds: u64,
+    jobs: usize,
+    record: bool,
     targets: Vec<String>,
 }
 
 impl Options {
     fn parse(args: &[String]) -> Result<Self, Failure> {
-        let usage = || Failure::Step("usage: cargo xtask fuzz [--seconds N] [TARGET...]".into());
-        let (mut seconds, mut targets) = (10, Vec::new());
+        let usage = || {
+            let usage = "usage: cargo xtask fuzz [--seconds N] [--jobs N] [--record] [TARGET...]";
+            Failure::Step(usage.into())
+        };
+        let mut options = Self {
+            seconds: 10,
+            jobs: threads(),
+            record: false,
+            targets: Vec::new(),
+        };
         let mut args = args.iter().filter(|arg| *arg != "--yes");
         let known = targets_of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/targets"))?;
         while let Some(arg) = args.next() {
             match arg.as_str() {
-                "--seconds" => {
+                "--seconds" | "--jobs" => {
                     let number = args.next().and_then(|number| number.parse().ok());
-                    seconds = number.ok_or_else(usage)?;
+                    let number: u32 = number.filter(|&number| number > 0).ok_or_else(usage)?;
+                    match arg.as_str() {
+                        "--seconds" => options.seconds = number.into(),
+                        _ => options.jobs = number as usize,
+                    }
                 }
+                "--record" => options.record = true,
                 target if known.iter().any(|known| known == target) => {
-                    targets.push(target.to_owned());
+                    options.targets.push(target.to_owned());
                 }
                 other => {
                     let known = known.join(" ");
@@ -70,10 +90,10 @@ impl Options {
                 }
             }
         }
-        if targets.is_empty() {
-            targets = known;
+        if options.targets.is_empty() {
+            options.targets = known;
         }
-        Ok(Self { seconds, targets })
+        Ok(options)
     }
 }
 
@@ -147,25 +167,43 @@ fn start(
     command.spawn().map_err(failed)
 }
 
-fn finish(root: &Path, target: &str, mut child: std::process::Child) -> Result<(), Failure> {
-    let status = child
-        .wait()
-        .map_err(|error| Failure::Step(format!("{target}: {error}")))?;
-    let log = std::fs::read_to_string(log(root, target)).unwrap_or_default();
-    let figure = |name: &str| {
-        let line = log.lines().find_map(|line| line.strip_prefix(name));
-        line.map_or("?", str::trim).to_owned()
-    };
-    let executed = figure("stat::number_of_executed_units:");
-    let peak = figure("stat::peak_rss_mb:");
+fn finish(root: &Path, target: &str, mut child: std::process::Child) -> Result<Done, Failure> {
+    let failed =
+        |why: &dyn std::fmt::Display| Failure::Step(format!("fuzz target {target}: {why}"));
+    let processor = processor_seconds(&child).map_err(|error| failed(&error))?;
+    let status = child.wait().map_err(|error| failed(&error))?;
+    let log = std::fs::read_to_string(log(root, target)).map_err(|error| failed(&error))?;
     if !status.success() {
         eprintln!("{}", told(&log));
-        return Err(Failure::Step(format!(
-            "fuzz target {target}: {status}; the input is in fuzz/artifacts/{target}"
+        return Err(failed(&format_args!(
+            "{status}; the input is in fuzz/artifacts/{target}"
         )));
     }
-    eprintln!("    {target:13} {executed} executions, peak {peak} MiB");
-    Ok(())
+    let done = Done::of_log(&log, processor).ok_or_else(|| failed(&"its log tells no counts"))?;
+    eprintln!(
+        "    {target:13} {} executions, peak {} MiB",
+        done.executions, done.peak_mib
+    );
+    Ok(done)
+}
+
+/// Waits for the end of a process; gives the processor time that it took. It is still to be waited for.
+fn processor_seconds(child: &std::process::Child) -> std::io::Result<u64> {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    let id = WaitId::Pid(Pid::from_child(child));
+    waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
+    ticks(&stat)
+        .map(|ticks| ticks / rustix::param::clock_ticks_per_second())
+        .ok_or_else(|| std::io::Error::other("/proc/PID/stat is none"))
+}
+
+/// `utime` and `stime`, the 14th and 15th field (proc_pid_stat(5)); the second is in parentheses and may hold blanks.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(14 - 3);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
 }
 
 /// What went wrong: the log without its lines about progress, which start with `#` and a number.
@@ -180,4 +218,23 @@ fn told(log: &str) -> String {
 
 fn log(root: &Path, target: &str) -> PathBuf {
     root.join("target").join(format!("{target}.log"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_processor_time_whatever_a_process_is_called() {
+        let stat = "7 (a) b (c) S 1 7 7 0 -1 4 100 0 0 0 41 2 0 0 20 0 1 0 5";
+        assert_eq!(ticks(stat), Some(43));
+        assert_eq!(ticks("7 (cut"), None);
+    }
+
+    #[test]
+    fn waits_for_the_end_and_leaves_the_status() {
+        let mut child = Command::new("sh").args(["-c", "exit 3"]).spawn().unwrap();
+        processor_seconds(&child).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(3));
+    }
 }

@@ -2,6 +2,7 @@
 
 mod deny;
 mod fuzz;
+mod fuzz_record;
 mod packages;
 mod parsers;
 mod steps;
@@ -49,7 +50,7 @@ const TASKS: &[Task] = &[
     ),
     (
         "fuzz",
-        "run every fuzz target, or those named: --seconds N, 10 without it",
+        "run every fuzz target, or those named: --seconds N (10), --record adds the counts to fuzz/record.json",
         fuzz_,
     ),
     (

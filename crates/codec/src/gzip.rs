@@ -2,6 +2,7 @@
 
 use crate::decoders::{Decoders, Stop};
 use crate::output::{over, zeroed};
+use crate::pages::advise_large;
 use crate::reader::Reader;
 use crate::{Codec, Error, Limits};
 
@@ -31,12 +32,10 @@ pub(crate) fn decompress<D: Decoders>(input: &[u8], limits: &Limits) -> Result<V
         .filter(|rest| rest.len() > TRAILER)
         .and_then(|rest| rest.last_chunk())
         .map_or(0, |isize| u64::from(u32::from_le_bytes(*isize)));
-    let rooms = [
-        Some(declared).filter(|&len| len > 0 && len < most),
-        Some(most),
-    ];
-    for room in rooms.into_iter().flatten() {
-        let mut result = zeroed(CODEC, room)?;
+    let declared = Some(declared).filter(|&len| len > 0 && len < most);
+    for known in declared.map(Some).into_iter().chain([None]) {
+        let mut result = zeroed(CODEC, known.unwrap_or(most))?;
+        advise_large(&mut result, input.len(), known);
         match D::gzip(input, body, &mut result) {
             Ok(len) => {
                 result.truncate(len);

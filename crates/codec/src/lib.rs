@@ -17,7 +17,6 @@
 //! A stream gives the same bytes or the same class of error both ways; a field that a library reads has a coarser
 //! name, and offsets can differ. The one exception known: a Zstandard frame without checksum whose entropy coding is
 //! damaged may pass one library and not the other, or give other bytes, as they do not look for the same faults.
-#![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)
@@ -39,6 +38,7 @@ mod lz4;
 mod lzma;
 mod lzo;
 mod output;
+mod pages;
 mod reader;
 #[cfg(all(test, feature = "native"))]
 mod tests;

@@ -6,28 +6,18 @@ mod support;
 use std::fs;
 
 use kpeel_codec::{Codec, Limits, decompress};
+use kpeel_counting::{process_peak, status};
 use support::{filter, sample};
 
 const SIZE: usize = 48 << 20;
 
-/// A figure of /proc/self/status in bytes.
-fn status(field: &str) -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("procfs");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with(field))
-        .expect("the field");
-    let figure = line.split_whitespace().nth(1).expect("a figure");
-    figure.parse::<u64>().expect("a number") * 1024
-}
-
 /// The most memory that unpacking takes, with a result of `SIZE`.
 fn peak(codec: Codec, packed: &[u8]) -> u64 {
     fs::write("/proc/self/clear_refs", "5").expect("resets the peak");
-    let before = status("VmRSS");
+    let before = status("VmRSS").expect("procfs");
     let unpacked = decompress(codec, packed, &Limits::default()).expect("intact");
     assert_eq!(unpacked.len(), SIZE);
-    status("VmHWM") - before
+    process_peak().expect("procfs") - before
 }
 
 // One test only: memory is that of the whole process.

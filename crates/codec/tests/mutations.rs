@@ -1,72 +1,27 @@
 //! Mutated streams of every codec: no panic, and no more time or memory than the limits allow.
 
-#![expect(
-    unsafe_code,
-    reason = "a global allocator that counts is an unsafe impl"
-)]
-
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kpeel_codec::{Codec, Error, Limits, decompress};
+use kpeel_counting::{Counting, peak_of};
 use support::{Random, mutate, pack, sample};
-
-/// Counts what Rust code holds; the C decoders allocate past it.
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn took(bytes: usize) {
-    let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
-    PEAK.fetch_max(held, Ordering::Relaxed);
-}
-
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        took(layout.size());
-        // SAFETY: the caller keeps `alloc`'s contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        took(layout.size());
-        // SAFETY: the caller keeps `alloc_zeroed`'s contract.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps `dealloc`'s contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        took(size);
-        // SAFETY: the caller keeps `realloc`'s contract.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 /// What a decoder may hold besides the result: bzip2's block, probabilities of LZMA, tables.
-const BESIDES: usize = 10 << 20;
+const BESIDES: u64 = 10 << 20;
 
 /// The result and, where the decoders are in Rust, a window.
-fn allowed(limits: &Limits) -> usize {
+fn allowed(limits: &Limits) -> u64 {
     let window = if cfg!(feature = "native") {
         0
     } else {
         limits.window
     };
-    (limits.output + window) as usize + BESIDES
+    limits.output + window + BESIDES
 }
 
 /// The result, the most Rust code held for it, the time it took.
@@ -74,19 +29,12 @@ fn measure(
     codec: Codec,
     stream: &[u8],
     limits: &Limits,
-) -> (Result<Vec<u8>, Error>, usize, Duration) {
-    let before = HELD.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
+) -> (Result<Vec<u8>, Error>, u64, Duration) {
     let start = Instant::now();
-    let result = decompress(codec, stream, limits);
-    (
-        result,
-        PEAK.load(Ordering::Relaxed) - before,
-        start.elapsed(),
-    )
+    let (result, peak) = peak_of(|| decompress(codec, stream, limits));
+    (result, peak, start.elapsed())
 }
 
-// One test only: allocations of others would be counted too.
 #[test]
 fn mutations_cost_no_more_than_the_limits() {
     let limits = Limits {

@@ -69,7 +69,8 @@ pub(crate) fn transfer(memory: &mut Memory, dst: u64, size: u64, src: u64) -> An
     if memory.bytes(src, size).is_err() {
         return Ok(false);
     }
-    let mut chunk = [0; CHUNK];
+    // Most reads are of a few bytes: only as much is zeroed as they need.
+    let mut chunk = vec![0; size.min(CHUNK as u64) as usize];
     let mut done = 0;
     while done < size {
         let len = size.saturating_sub(done).min(CHUNK as u64);

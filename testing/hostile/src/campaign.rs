@@ -36,7 +36,7 @@ pub struct Row {
     pub stricter: u64,
     /// Most bytes that Rust code held in one run.
     pub peak: u64,
-    /// The longest run in milliseconds.
+    /// The longest run in milliseconds of processor time.
     pub slowest_ms: u64,
     /// What must not be: the mutation's number, and what happened.
     pub faults: Vec<(u64, String)>,
@@ -129,11 +129,9 @@ fn row(task: &Task<'_>, extractor: &Extractor, watchdog: &Watchdog, thread: usiz
             Some(class) => mutate(subject, class, number),
             None => truncated(subject, number),
         };
-        let begun = Instant::now();
-        watchdog.begin(thread, || format!("{} {} {number}", row.image, row.class));
+        watchdog.begin(thread, format!("{} {} {number}", row.image, row.class));
         let end = guarded(task, extractor, &bytes);
-        watchdog.end(thread);
-        let took = begun.elapsed();
+        let took = watchdog.end(thread);
         row.slowest_ms = row.slowest_ms.max(took.as_millis() as u64);
         match end {
             Ok(outcome) => {

@@ -5,7 +5,7 @@
 
 pub mod codec;
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use object::LittleEndian as LE;
@@ -28,10 +28,11 @@ type Stream = (String, Vec<u8>);
 
 /// Takes images apart.
 ///
-/// It remembers the streams it has unpacked, since most mutations leave them as they were.
+/// It remembers the streams it has met last, since most mutations leave them as they were.
 #[derive(Debug, Default)]
 pub struct Extractor {
-    unpacked: Mutex<HashMap<Stream, Vec<u8>>>,
+    /// Streams with what they unpack to; the one met last is the last.
+    unpacked: Mutex<VecDeque<(Stream, Vec<u8>)>>,
 }
 
 /// Names of UAPI.5, as section headers hold them: all eight bytes count.
@@ -42,8 +43,8 @@ const CMDLINE: &[u8; 8] = b".cmdline";
 const PROFILE: &[u8; 8] = b".profile";
 /// Most envelopes it opens; kpeel's own bound is 4.
 const DEPTH: usize = 8;
-/// Streams it remembers.
-const REMEMBERED: usize = 4;
+/// Streams it remembers: more than threads, so that one that is met again and again stays.
+const REMEMBERED: usize = 8;
 
 impl Extractor {
     /// The parts of `image` for this profile, and the caller's command line behind the image's own.
@@ -88,16 +89,28 @@ impl Extractor {
         let name = image.get(0x18..0x38).unwrap_or_default();
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
         let name = String::from_utf8_lossy(name).into_owned();
-        let key = (name, stream.to_vec());
-        if let Some(known) = self.unpacked.lock().map_err(|e| e.to_string())?.get(&key) {
-            return Ok(known.clone());
+        if let Some(known) = self.remembered(&name, stream)? {
+            return Ok(known);
         }
-        let unpacked = codec::unpack(&key.0, stream)?;
+        let unpacked = codec::unpack(&name, stream)?;
         let mut remembered = self.unpacked.lock().map_err(|e| e.to_string())?;
-        if remembered.len() < REMEMBERED {
-            remembered.insert(key, unpacked.clone());
+        remembered.push_back(((name, stream.to_vec()), unpacked.clone()));
+        if remembered.len() > REMEMBERED {
+            remembered.pop_front();
         }
         Ok(unpacked)
+    }
+
+    fn remembered(&self, name: &str, stream: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        let mut remembered = self.unpacked.lock().map_err(|e| e.to_string())?;
+        let same = |((known, bytes), _): &(Stream, _)| known == name && bytes == stream;
+        let found = remembered.iter().position(same);
+        let found = found.and_then(|at| remembered.remove(at));
+        Ok(found.map(|found| {
+            let unpacked = found.1.clone();
+            remembered.push_back(found);
+            unpacked
+        }))
     }
 }
 

@@ -1,12 +1,12 @@
 //! Runs kpeel on one image and says whether it may end so.
 
+use kpeel_counting::peak_of;
 use kpeel_envelope::error::{Class as Blame, Error, Refusal};
 use kpeel_envelope::limits::Limits;
 use kpeel_envelope::pipeline::{Parser, Request, unfold};
 use kpeel_sandbox::{Buffer, Sandbox};
 
 use crate::class::Class;
-use crate::counting::peak_of;
 use crate::extract::{Extractor, Parts};
 
 /// Bounds of runs on small images.

@@ -9,12 +9,12 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use kpeel_counting::Counting;
 use kpeel_hostile::campaign::{self, Row, every_class};
 use kpeel_hostile::class::{Class, mutate};
-use kpeel_hostile::counting::Counting;
 use kpeel_hostile::judge::{REAL, SMALL};
+use kpeel_hostile::record::{Fuzzing, Mutations};
 use kpeel_hostile::subject::{self, Subject};
-use serde::{Deserialize, Serialize};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -24,20 +24,17 @@ const RUNS: u64 = 10_000;
 /// Mutations of each class and real image.
 const REAL_RUNS: u64 = 200;
 const USAGE: &str =
-    "usage: kpeel-hostile [--runs N] [--out FILE] | replay IMAGE CLASS NUMBER -o FILE";
-
-/// The file of results.
-#[derive(Debug, Default, Deserialize, Serialize)]
-struct Results {
-    schema: u32,
-    rows: Vec<Row>,
-}
+    "usage: kpeel-hostile [--runs N] [--out FILE] | replay IMAGE CLASS NUMBER -o FILE | tables";
+/// The records that documents quote.
+const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/record.json");
+const FUZZING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/record.json");
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["replay", image, class, number, "-o", out] => replay(image, class, number, out),
+        ["tables"] => tables(RECORD, FUZZING),
         words => full(words),
     };
     match result {
@@ -49,34 +46,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn full(mut words: &[&str]) -> Result<(), String> {
-    let (mut runs, mut out) = (RUNS, PathBuf::from("target/hostile/mutations.json"));
-    while let [option, value, rest @ ..] = words {
-        match *option {
-            "--runs" => runs = value.parse().map_err(|_| USAGE)?,
-            "--out" => out = PathBuf::from(value),
-            _ => return Err(USAGE.into()),
-        }
-        words = rest;
-    }
-    if !words.is_empty() {
-        return Err(USAGE.into());
-    }
-    let results = Mutex::new(load(&out)?);
+fn full(words: &[&str]) -> Result<(), String> {
+    let (runs, out) = options(words)?;
+    let mut results = Mutations::load(&out)?;
     let begun = Instant::now();
     let (small, real) = (subject::small()?, subject::real()?);
     let mut tasks = every_class(&small, 0, runs, SMALL);
     tasks.extend(every_class(&real, 0, runs.min(REAL_RUNS), REAL));
-    let done: BTreeSet<_> = lock(&results)?.rows.iter().map(key).collect();
+    results.planned = tasks.len();
+    let done: BTreeSet<_> = results.rows.iter().map(key).collect();
     tasks.retain(|task| {
         let class = task.class.map_or("", Class::name);
         !done.contains(&(task.subject.name.clone(), class.to_owned(), task.runs))
     });
+    let results = Mutex::new(results);
     campaign::run(&tasks, &|row| {
         println!("{}", campaign::line(row));
         let stored = lock(&results).and_then(|mut results| {
             results.rows.push(row.clone());
-            store(&out, &results)
+            results.store(&out)
         });
         if let Err(error) = stored {
             eprintln!("kpeel-hostile: {error}");
@@ -98,7 +86,23 @@ fn full(mut words: &[&str]) -> Result<(), String> {
     }
 }
 
-fn lock(results: &Mutex<Results>) -> Result<std::sync::MutexGuard<'_, Results>, String> {
+fn options(mut words: &[&str]) -> Result<(u64, PathBuf), String> {
+    let (mut runs, mut out) = (RUNS, PathBuf::from("target/hostile/mutations.json"));
+    while let [option, value, rest @ ..] = words {
+        match *option {
+            "--runs" => runs = value.parse().map_err(|_| USAGE)?,
+            "--out" => out = PathBuf::from(value),
+            _ => return Err(USAGE.into()),
+        }
+        words = rest;
+    }
+    match words {
+        [] => Ok((runs, out)),
+        _ => Err(USAGE.into()),
+    }
+}
+
+fn lock(results: &Mutex<Mutations>) -> Result<std::sync::MutexGuard<'_, Mutations>, String> {
     results.lock().map_err(|error| error.to_string())
 }
 
@@ -106,25 +110,13 @@ fn key(row: &Row) -> (String, String, u64) {
     (row.image.clone(), row.class.clone(), row.runs)
 }
 
-fn load(path: &Path) -> Result<Results, String> {
-    if !path.exists() {
-        return Ok(Results {
-            schema: 1,
-            ..Results::default()
-        });
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn store(path: &Path, results: &Results) -> Result<(), String> {
-    let text = serde_json::to_string_pretty(results).map_err(|error| error.to_string())?;
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir).map_err(|error| error.to_string())?;
-    }
-    let new = path.with_extension("new");
-    let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, path));
-    written.map_err(|error| format!("{}: {error}", path.display()))
+/// Prints what documents quote.
+fn tables(mutations: &str, fuzzing: &str) -> Result<(), String> {
+    let mutations = Mutations::load(Path::new(mutations))?;
+    let fuzzing = Fuzzing::load(Path::new(fuzzing))?;
+    println!("{}\n\n{}", mutations.summary(), mutations.table());
+    println!("{}", fuzzing.table());
+    Ok(())
 }
 
 fn replay(image: &str, class: &str, number: &str, out: &str) -> Result<(), String> {

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
+use kpeel_counting::{Counting, process_peak};
 use kpeel_hostile::campaign::{self, Row, Task, every_class};
-use kpeel_hostile::counting::{Counting, process_peak};
 use kpeel_hostile::judge::{BESIDES, Difference, SMALL};
 use kpeel_hostile::subject;
 

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
+use kpeel_counting::Counting;
 use kpeel_hostile::campaign::{self, every_class};
-use kpeel_hostile::counting::Counting;
 use kpeel_hostile::judge::REAL;
 use kpeel_hostile::subject;
 

@@ -5,10 +5,10 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+use kpeel_counting::{Counting, peak_of};
 use kpeel_envelope::error::{Class, Error, Refusal};
 use kpeel_envelope::limits::{ABI_SIZE_MAX, Limits};
 use kpeel_envelope::pipeline::{Parser, Request, Unfolded, unfold};
-use kpeel_hostile::counting::{Counting, peak_of};
 use kpeel_images::make::{Codec, Machine, Scratch, noise, tiny_kernel, zboot};
 use kpeel_sandbox::{Buffer, Event, Sandbox};
 

@@ -176,15 +176,8 @@ fn process(program: &str, arguments: &[&str]) -> Outcome<Cost> {
 
 fn own(cpu: Duration) -> Outcome<Cost> {
     // Not getrusage's: that counts what the parent had before this program took its place.
-    let status = fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|line| {
-        let value = line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?;
-        value.parse::<u64>().ok()
-    });
-    Ok(Cost {
-        cpu,
-        peak: peak.ok_or("no VmHWM in /proc/self/status")? << 10,
-    })
+    let peak = kpeel_counting::process_peak()?;
+    Ok(Cost { cpu, peak })
 }
 
 fn cpu() -> Outcome<Duration> {

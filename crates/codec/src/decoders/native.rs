@@ -6,6 +6,7 @@ use zstd_safe::zstd_sys::ZSTD_ErrorCode;
 
 use super::{Decoders, Stop, XZ_STATE};
 use crate::output::{Output, memory, over};
+use crate::pages::advise_large;
 use crate::reader::{corrupt, truncated};
 use crate::zstd::Frame;
 use crate::{Bound, Codec, Error, Limits, Value, lzma};
@@ -34,6 +35,7 @@ impl Decoders for Native {
             .ok()
             .and_then(|room| result.try_reserve_exact(room).ok())
             .ok_or_else(|| memory(CODEC, room))?;
+        advise_large(&mut result, frame.bytes.len(), frame.content_size);
         let mut context = zstd_safe::DCtx::try_create().ok_or_else(|| memory(CODEC, room))?;
         if let Err(code) = context.decompress(&mut result, frame.bytes) {
             let full = is_error_kind(code, ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall);

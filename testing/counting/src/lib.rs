@@ -1,6 +1,6 @@
 //! A global allocator that counts what each thread holds.
 //!
-//! What C libraries allocate goes past it; the peak of the whole process is looked at besides.
+//! What C libraries allocate goes past it; that is seen in the memory of the whole process ([`status`]).
 //!
 //! UNSAFETY: `GlobalAlloc` is an unsafe trait; every call goes on to the system's allocator as it
 //! came.
@@ -35,14 +35,24 @@ pub fn peak_of<T>(work: impl FnOnce() -> T) -> (T, u64) {
 /// The most memory this process ever had resident, in bytes, C libraries and mappings included.
 ///
 /// # Errors
-/// When `/proc/self/status` does not say.
+/// As [`status`].
 pub fn process_peak() -> Result<u64, String> {
+    status("VmHWM")
+}
+
+/// A figure about this process in bytes, such as `VmRSS` (proc_pid_status(5)).
+///
+/// # Errors
+/// When `/proc/self/status` does not say.
+pub fn status(field: &str) -> Result<u64, String> {
     let status = std::fs::read_to_string("/proc/self/status").map_err(|error| error.to_string())?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let figure = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    let figure = status.lines().find_map(|line| {
+        let line = line.strip_prefix(field)?.strip_prefix(':')?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    });
     figure
         .map(|kib| kib.saturating_mul(1024))
-        .ok_or_else(|| "/proc/self/status has no VmHWM".to_owned())
+        .ok_or_else(|| format!("/proc/self/status has no {field}"))
 }
 
 fn took(bytes: usize) {
@@ -82,5 +92,31 @@ unsafe impl GlobalAlloc for Counting {
         took(size);
         // SAFETY: the caller keeps `realloc`'s contract.
         unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[global_allocator]
+    static ALLOCATOR: Counting = Counting;
+
+    #[test]
+    fn counts_the_most_that_was_held_and_nothing_of_other_threads() {
+        let (kept, peak) = peak_of(|| {
+            let other = std::thread::spawn(|| drop(vec![0_u8; 1 << 20]));
+            drop(vec![0_u8; 1 << 16]);
+            other.join().unwrap();
+            vec![0_u8; 100]
+        });
+        assert_eq!(kept.len(), 100);
+        assert!(((1 << 16)..(1 << 17)).contains(&peak), "{peak}");
+    }
+
+    #[test]
+    fn the_process_holds_some_memory_and_no_unknown_figure() {
+        assert!(process_peak().unwrap() >= 4096);
+        assert!(status("VmNothing").is_err());
     }
 }
