@@ -20,12 +20,14 @@ use plan::{Plan, What};
 use record::Record;
 
 const USAGE: &str = "usage: kpeel-soak loads|faults|streams [--kernel DIR] [--count N] [--boot N] [--image NAME] [--append TEXT]
-                                        [--out FILE]
+                                        [--without CODEC] [--log FILE] [--out FILE]
   --kernel DIR   a directory with bzImage, config, kpeel.key and kpeel.crt; without it, the debugging kernel is built
   --count N      so many loads (1000), failing allocations (500) or damaged streams of each codec (2000) altogether
   --boot N       so many of them in one guest
   --image NAME   the image whose allocations fail: zboot-gzip, zboot-zstd, uki or nested (zboot-gzip)
   --append TEXT  words for the kernel's command line
+  --without CODEC  no streams of this codec
+  --log FILE     the console of a guest that did the next part and ended well: judged and added first
   --out FILE     the record, target/soak/WHAT.json without it";
 
 /// Time that a guest has, emulated on a busy machine, in seconds.
@@ -57,12 +59,23 @@ fn run(plan: &Plan) -> Outcome<()> {
     let shop = Shop::open(&[kpeel_vm::Arch::X86_64])?;
     let kernel = record::kernel(&dir, &subject)?;
     let images = Images::of(&shop, &subject)?;
-    let intact = match plan.what {
+    let mut intact = match plan.what {
         What::Streams => Images::intact()?,
         _ => Vec::new(),
     };
+    intact.retain(|stream| {
+        let without = plan.without.as_deref();
+        without.is_none_or(|codec| !stream.name.starts_with(codec))
+    });
     let chosen = plan.images(&images, &intact);
     let mut record = Record::open(&plan.out, plan.what.name(), kernel, &chosen)?;
+    if let Some(log) = &plan.log {
+        let console: Vec<String> = std::fs::read_to_string(log)?
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        record.add(record.done(), soak::told(&subject, &console)?)?;
+    }
     let row = soak::row(plan.what.row(), DEADLINE);
     while let Some((first, count)) = plan.next(&record) {
         let commands = plan.commands(&intact, first, count);

@@ -4,14 +4,12 @@ use serde_json::Value;
 
 use crate::Outcome;
 
-/// Memory that may be in use at a guest's end and was not before its first sample: caches that grow, in KiB.
-const DRIFT: u64 = 16 << 10;
-
-/// Demands that the last sample is as the first: descriptors, BPF objects, threads, taint, and memory but for [`DRIFT`].
+/// Demands that the last sample is as the first: descriptors, BPF objects, threads, taint, and
+/// memory but for `drift` KiB.
 ///
 /// # Errors
 /// What was lost, or that there is no sample.
-pub(super) fn check(told: &[Value]) -> Outcome<()> {
+pub(super) fn check(told: &[Value], drift: u64) -> Outcome<()> {
     let is_sample = |line: &&Value| line.get("sample").is_some();
     let (Some(first), Some(last)) = (
         told.iter().find(is_sample),
@@ -29,7 +27,7 @@ pub(super) fn check(told: &[Value]) -> Outcome<()> {
     let available =
         |sample: &Value| kib(sample, "mem_available_kib") + kib(sample, "free_lists_kib");
     let (then, now) = (available(first), available(last));
-    if now.saturating_add(DRIFT) < then {
+    if now.saturating_add(drift) < then {
         return Err(format!("MemAvailable: {now} KiB, before the first load {then}").into());
     }
     Ok(())
@@ -41,6 +39,8 @@ mod tests {
 
     use super::*;
 
+    const DRIFT: u64 = 16_000;
+
     fn sample(kib: u64, descriptors: u64) -> Value {
         json!({
             "sample": 0, "mem_available_kib": kib - 5, "free_lists_kib": 5, "descriptors": descriptors,
@@ -51,10 +51,10 @@ mod tests {
     #[test]
     fn a_lost_descriptor_and_lost_memory_are_told() {
         let told = |last| [sample(900_000, 4), last];
-        check(&told(sample(900_000 - DRIFT, 4))).unwrap();
-        let error = |last| check(&told(last)).unwrap_err().to_string();
+        check(&told(sample(900_000 - DRIFT, 4)), DRIFT).unwrap();
+        let error = |last| check(&told(last), DRIFT).unwrap_err().to_string();
         assert!(error(sample(900_000, 5)).starts_with("descriptors: 5"));
         assert!(error(sample(900_000 - DRIFT - 1, 4)).starts_with("MemAvailable"));
-        assert!(check(&[]).is_err());
+        assert!(check(&[], DRIFT).is_err());
     }
 }

@@ -33,6 +33,10 @@ pub(crate) struct Plan {
     image: String,
     /// Words for the kernel's command line.
     pub(crate) append: String,
+    /// A codec whose streams are left out.
+    pub(crate) without: Option<String>,
+    /// The console of a guest that has run already.
+    pub(crate) log: Option<PathBuf>,
 }
 
 impl What {
@@ -78,6 +82,8 @@ impl Plan {
             out: PathBuf::from(format!("target/soak/{name}.json")),
             image: "zboot-gzip".to_owned(),
             append: String::new(),
+            without: None,
+            log: None,
         };
         let number = |text: &str| text.parse().ok().filter(|number| *number > 0);
         while let [option, value, others @ ..] = rest {
@@ -85,6 +91,8 @@ impl Plan {
                 "--kernel" => plan.kernel = Some(PathBuf::from(value)),
                 "--count" => plan.count = number(value)?,
                 "--boot" => plan.boot = number(value)?,
+                "--without" => plan.without = Some((*value).to_owned()),
+                "--log" => plan.log = Some(PathBuf::from(value)),
                 "--append" => plan.append = (*value).to_owned(),
                 "--image" => plan.image = (*value).to_owned(),
                 "--out" => plan.out = PathBuf::from(value),
