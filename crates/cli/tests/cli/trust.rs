@@ -140,7 +140,7 @@ fn an_image_signed_into_a_pipe_is_the_one_signed_into_a_file() {
     // In its own place, too.
     succeeds(&mut keys.sign("plain.efi", "mine", "plain.efi"));
     assert_same(&keys.bench.read("plain.efi"), &piped.stdout);
-    let nothing = succeeds(&mut sign.arg("--replace"));
+    let nothing = succeeds(sign.arg("--replace"));
     assert!(nothing.is_empty());
 }
 
