@@ -79,6 +79,12 @@ pub(crate) struct Programs {
     pub(crate) raw: PathBuf,
     /// Looks for what Linux loads for an image.
     pub(crate) attack: PathBuf,
+    /// Attacks its own load.
+    pub(crate) race: PathBuf,
+    /// Runs a program and watches the kernel.
+    pub(crate) under: PathBuf,
+    /// Keys and signatures for IMA.
+    pub(crate) ima: PathBuf,
 }
 
 impl Shop {
@@ -95,6 +101,9 @@ impl Shop {
                 churn: guest::build(arch, "kpeel-init", "kpeel-churn")?,
                 raw: guest::build(arch, "kpeel-init", "kpeel-raw")?,
                 attack: guest::build(arch, "kpeel-init", "kpeel-attack")?,
+                race: guest::build(arch, "kpeel-init", "kpeel-race")?,
+                under: guest::build(arch, "kpeel-init", "kpeel-under")?,
+                ima: guest::build(arch, "kpeel-init", "kpeel-ima")?,
                 kpeel: guest::build(arch, "kpeel-cli", "kpeel")?,
             })
         };
@@ -316,6 +325,44 @@ impl Shop {
             .args(macros.iter().map(|name| format!("-D{name}")))
             .arg(&source))?;
         Ok(kpeel_lskel::link(&read(&object)?)?)
+    }
+
+    /// The carrier of a parser in C, with these macros defined, as the C toolchain makes it: by clang and `bpftool gen
+    /// skeleton -L`.
+    ///
+    /// # Errors
+    /// When a tool refuses or its output is not understood.
+    pub fn c_parser(&self, source: &str, macros: &[&str]) -> Outcome<Vec<u8>> {
+        let scratch = Scratch::new()?;
+        let source = scratch.write("parser.c", source.as_bytes())?;
+        let object = scratch.join("parser.o");
+        run(Command::new("clang-22")
+            .args(["-target", "bpf", "-g", "-O2", "-mcpu=v3", "-c", "-o"])
+            .arg(&object)
+            .args(macros.iter().map(|name| format!("-D{name}")))
+            .arg(&source))?;
+        let header = run(Command::new("bpftool")
+            .args(["gen", "skeleton", "-L"])
+            .arg(&object)
+            .args(["name", "parser"]))?;
+        // bpftool 7.1 gives its two string literals no names.
+        let literal = |start: &str| {
+            let rest = header.split_once(start).map(|(_, rest)| rest);
+            let text = rest.and_then(|rest| Some(rest.split_once(';')?.0));
+            text.ok_or(format!("no {start:?} in bpftool's header"))
+        };
+        let text = format!(
+            "const char opts_data[] = {};\nconst char opts_insn[] = {};\n",
+            literal("opts.data = (void *)")?,
+            literal("opts.insns = (void *)")?
+        );
+        let names = scratch.write("carrier.c", text.as_bytes())?;
+        let carrier = scratch.join("carrier.o");
+        run(Command::new("clang-22")
+            .args(["-c", "-o"])
+            .arg(&carrier)
+            .arg(names))?;
+        read(&carrier)
     }
 
     /// The image with this carrier in it.

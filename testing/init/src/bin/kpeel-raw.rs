@@ -1,13 +1,15 @@
 //! Nothing but `kexec_file_load(2)`: a client that knows no format, for kernels that open images
 //! themselves.
 //!
-//! `kpeel-raw --start` starts the kernel that was loaded, `kpeel-raw --unload` lets it go.
+//! `kpeel-raw --start` starts the kernel that was loaded, `kpeel-raw --unload` lets it go, `kpeel-raw --measured TEXT`
+//! only looks into IMA's list.
 //!
-//! `kpeel-raw [--crash] [--initrd FILE] [--append TEXT] [--kill MILLISECONDS] [--measured TEXT] IMAGE`:
+//! `kpeel-raw [--crash] [--initrd FILE] [--append TEXT] [--kill MILLISECONDS] [--measured TEXT] [--logged TEXT] IMAGE`:
 //! exit status 0 if the kernel took the image, 1 if not. Standard error then holds the call's error
 //! and what the kernel told of it in its log. With `--kill` a child makes the call and gets SIGKILL
 //! after that time; it must be gone within a second. With `--measured` IMA's list must afterwards
-//! hold exactly one command line for kexec, this one.
+//! hold exactly one command line for kexec, this one. With `--logged` this is one of the lines the kernel told of a
+//! load that succeeded.
 #![expect(
     unsafe_code,
     reason = "kexec_file_load and reboot are raw calls; fork, to kill who calls it"
@@ -44,6 +46,7 @@ struct Call {
     flags: libc::c_ulong,
     kill: Option<Duration>,
     measured: Option<String>,
+    logged: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["--start"] => start(),
         ["--unload"] => unload(),
+        ["--measured", line] => measured(line),
         _ => Call::parse(arguments.into_iter()).and_then(|call| call.run()),
     };
     match done {
@@ -67,7 +71,7 @@ impl Call {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let open = |path: String| File::open(&path).map_err(|error| format!("{path}: {error}"));
         let (mut image, mut initrd, mut line) = (None, None, None);
-        let (mut kill, mut measured) = (None, None);
+        let (mut kill, mut measured, mut logged) = (None, None, None);
         let mut flags = 0;
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -82,6 +86,7 @@ impl Call {
                     kill = Some(Duration::from_millis(millis));
                 }
                 "--measured" => measured = Some(value()?),
+                "--logged" => logged = Some(value()?),
                 _ => image = Some(open(word)?),
             }
         }
@@ -92,6 +97,7 @@ impl Call {
             flags,
             kill,
             measured,
+            logged,
         })
     }
 
@@ -108,6 +114,12 @@ impl Call {
             }
             text
         })?;
+        if let Some(needed) = &self.logged {
+            let lines = log.new_lines();
+            if !lines.contains(needed) {
+                return Err(format!("the kernel told {lines:?}, needed {needed:?}"));
+            }
+        }
         self.measured.as_deref().map_or(Ok(()), measured)
     }
 

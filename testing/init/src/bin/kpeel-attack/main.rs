@@ -2,9 +2,9 @@
 //!
 //! `kpeel-attack LOADS PROGRAM ARGUMENT...`: runs PROGRAM, a load of an image, LOADS times; each must exit with 0.
 //! Meanwhile threads look for the loader's objects: by BPF id, in the descriptors of this process and of the
-//! loader thread (`/proc`), by `pidfd_getfd`. Before and after, programs are loaded onto the anchors. Every kind
-//! of attack is first tried where it works, on an object of our own: an attack that cannot succeed
-//! proves nothing.
+//! loader thread (`/proc`), by `pidfd_getfd`, by iterators. Before and after, programs are loaded onto the anchors, and
+//! onto what verifies signatures; one that may stay on an anchor counts how often it runs. Every kind of attack is
+//! first tried where it works, on an object of our own: an attack that cannot succeed proves nothing.
 #![expect(
     unsafe_code,
     reason = "bpf(2) and pidfd_getfd(2) have no other interface"
@@ -13,6 +13,7 @@
 mod bpf;
 mod btf;
 mod thread;
+mod trace;
 
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,10 +40,14 @@ fn attack(arguments: &[String]) -> Result<(), String> {
     let types = btf::Types::of_kernel()?;
     foreign_programs(&types)?;
     own_objects_are_found()?;
+    let iterators = trace::Iterators::new(&types)?;
+    iterators.find_our_own()?;
+    let lookers = trace::Lookers::new(&types)?;
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let ids = scope.spawn(|| new_ids(&stop));
         let files = scope.spawn(|| thread::watch(&stop));
+        let shown = scope.spawn(|| iterators.watch(&stop));
         let result = run_loads(loads, program, rest);
         stop.store(true, Ordering::Relaxed);
         let (looks, found) = ids
@@ -51,9 +56,18 @@ fn attack(arguments: &[String]) -> Result<(), String> {
         let seen = files
             .join()
             .map_err(|_| "the thread that reads files panicked")??;
+        let shown = shown
+            .join()
+            .map_err(|_| "the thread that iterates panicked")??;
         result?;
-        judge(looks, &found, &seen)
+        judge(looks, &found, &seen)?;
+        println!("kpeel-attack: {shown:?}");
+        if shown.new != 0 || shown.looks < 3 || shown.files == 0 {
+            return Err(format!("iterators: {shown:?}"));
+        }
+        lookers.judge(loads.into())
     })?;
+    drop(lookers);
     foreign_programs(&types)
 }
 
@@ -82,10 +96,17 @@ fn judge(looks: u64, found: &[(Kind, u32)], seen: &Seen) -> Result<(), String> {
     Ok(())
 }
 
+/// What decides over an image: nobody may have it return something else.
+const VERIFIERS: [&str; 4] = [
+    "kexec_kernel_verify_pe_sig",
+    "kexec_pe_claims",
+    "kexec_pe_unfold",
+    "kexec_pe_check_bpf",
+];
+
 /// Programs that somebody else loads for the anchors, or that call the kfuncs.
 fn foreign_programs(types: &btf::Types) -> Result<(), String> {
-    const TRACING: u32 = 26;
-    const LSM_OR_SYSCALL: u32 = 31;
+    const SYSCALL: u32 = 31;
     let anchor = types.function("bpf_handle_pefile")?;
     let post = types.function("bpf_post_handle_pefile")?;
     let put = types.function("bpf_kexec_verdict")?;
@@ -98,10 +119,10 @@ fn foreign_programs(types: &btf::Types) -> Result<(), String> {
         )),
     };
     for id in [anchor, post] {
-        let fentry = bpf::load(TRACING, bpf::FENTRY, true, id, &bpf::returning_zero());
+        let fentry = bpf::load(bpf::TRACING, bpf::FENTRY, true, id, &bpf::returning_zero());
         demand("a sleepable program on an anchor", libc::EINVAL, fentry)?;
         let modify = bpf::load(
-            TRACING,
+            bpf::TRACING,
             bpf::MODIFY_RETURN,
             false,
             id,
@@ -112,23 +133,42 @@ fn foreign_programs(types: &btf::Types) -> Result<(), String> {
             libc::EINVAL,
             modify,
         )?;
-        let calls = bpf::load(TRACING, bpf::FENTRY, false, id, &bpf::calling(put));
+        let calls = bpf::load(bpf::TRACING, bpf::FENTRY, false, id, &bpf::calling(put));
         demand("a foreign program that calls a kfunc", libc::EACCES, calls)?;
+        let replaces = bpf::load(bpf::EXT, 0, false, id, &bpf::returning_zero());
+        demand("a program that replaces an anchor", libc::EINVAL, replaces)?;
     }
-    let calls = bpf::load(TRACING, bpf::FENTRY, false, other, &bpf::calling(put));
+    let calls = bpf::load(bpf::TRACING, bpf::FENTRY, false, other, &bpf::calling(put));
     demand(
         "a program elsewhere that calls a kfunc",
         libc::EACCES,
         calls,
     )?;
-    let calls = bpf::load(LSM_OR_SYSCALL, 0, true, 0, &bpf::calling(put));
+    let calls = bpf::load(SYSCALL, 0, true, 0, &bpf::calling(put));
     demand(
         "a system call program that calls a kfunc",
         libc::EACCES,
         calls,
     )?;
+    for name in VERIFIERS {
+        let id = types.function(name)?;
+        let modify = bpf::load(
+            bpf::TRACING,
+            bpf::MODIFY_RETURN,
+            false,
+            id,
+            &bpf::returning_zero(),
+        );
+        demand(name, libc::EINVAL, modify)?;
+    }
     // The twin: the same program, where programs may be.
-    let there = bpf::load(TRACING, bpf::FENTRY, false, other, &bpf::returning_zero());
+    let there = bpf::load(
+        bpf::TRACING,
+        bpf::FENTRY,
+        false,
+        other,
+        &bpf::returning_zero(),
+    );
     there
         .map(|_| ())
         .map_err(|errno| format!("a harmless program: errno {errno}"))

@@ -20,15 +20,17 @@ pub(crate) struct Seen {
     pub(crate) taken: u64,
     /// Files of `/proc/PID/fd` that could be opened.
     pub(crate) opened: u64,
-    /// Descriptors of BPF objects in this process.
+    /// Descriptors of BPF objects in this process, beyond its own.
     pub(crate) own: u64,
 }
 
 /// Tries until told to stop.
 pub(crate) fn watch(stop: &AtomicBool) -> Result<Seen, String> {
     let mut seen = Seen::default();
+    // Of our own making.
+    let before = bpf_files("/proc/self/fd");
     while !stop.load(Ordering::Relaxed) {
-        seen.own += bpf_files("/proc/self/fd");
+        seen.own += bpf_files("/proc/self/fd").saturating_sub(before);
         for pid in threads() {
             seen.threads += 1;
             try_one(pid, &mut seen);
@@ -71,7 +73,11 @@ fn try_one(pid: i32, seen: &mut Seen) {
             Err(libc::EPERM) => seen.refused += 1,
             Err(_) => {}
         }
-        if fs::File::open(format!("/proc/{pid}/fd/{fd}")).is_ok() {
+        let path = format!("/proc/{pid}/fd/{fd}");
+        if fs::File::open(&path).is_ok() {
+            seen.opened += 1;
+        }
+        if std::ffi::CString::new(path).is_ok_and(|path| crate::bpf::get(&path).is_ok()) {
             seen.opened += 1;
         }
     }
@@ -82,8 +88,10 @@ fn bpf_files(dir: &str) -> u64 {
         return 0;
     };
     let links = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    // Another thread's iterators come and go.
     links
         .filter(|link| link.to_string_lossy().starts_with("anon_inode:bpf"))
+        .filter(|link| link.as_os_str() != "anon_inode:bpf_iter")
         .count() as u64
 }
 

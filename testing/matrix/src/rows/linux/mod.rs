@@ -2,6 +2,10 @@
 //!
 //! The client knows nothing (`kpeel-raw`): file, command line and flags go to the kernel as they are.
 
+mod c_made;
+mod parsers;
+mod policy;
+mod races;
 pub(super) mod refusals;
 
 use kpeel_vm::Arch;
@@ -37,6 +41,78 @@ pub(super) fn rows() -> Vec<Row> {
             "x86_64-linux-attacks",
             "Linux opens images while root looks for the parser: by id, descriptor, pidfd, on the anchors",
             attacks,
+        )
+        .within(600),
+        row(
+            "x86_64-linux-parsers",
+            "Linux opens images: endless parsers, loaders that want more, layouts no signature covers, each refused",
+            parsers::refused,
+        )
+        .within(900),
+        row(
+            "x86_64-linux-c-toolchain",
+            "a parser made by clang and bpftool opens a zboot image under lockdown (integrity); hostile ones are refused",
+            c_made::integrity,
+        )
+        .within(900),
+        row(
+            "x86_64-linux-c-toolchain-confidentiality",
+            "under lockdown (confidentiality) it is refused by its helper's name, and ours loads",
+            c_made::confidentiality,
+        )
+        .within(600),
+        row(
+            "x86_64-linux-races",
+            "a caller attacks its own load: closes descriptors, rewrites the file, loads twice, signals the thread",
+            races::races,
+        )
+        .within(600),
+        row(
+            "x86_64-linux-memory",
+            "a load's memory is charged to the caller's cgroup, whose limit ends it in ENOMEM or a kill",
+            races::memory,
+        )
+        .within(600),
+        row(
+            "x86_64-linux-unsigned",
+            "nothing enforces signatures: of an unsigned or badly signed image no BPF object comes to be",
+            |shop, row| policy::never_runs(shop, row, ""),
+        )
+        .within(600),
+        row(
+            "x86_64-linux-unsigned-locked",
+            "the same under lockdown (integrity)",
+            |shop, row| policy::never_runs(shop, row, "lockdown=integrity"),
+        )
+        .within(600),
+        row(
+            "x86_64-linux-ima",
+            "IMA's appraisal of the very file counts as a signature; without one, or with another file's, it is refused",
+            policy::ima,
+        )
+        .within(600),
+        row(
+            "x86_64-linux-ima-log",
+            "IMA's appraisal that is only logged vouches for no parser",
+            policy::ima_log,
+        )
+        .within(600),
+        row(
+            "x86_64-linux-secure-boot",
+            "Secure Boot enforces signatures: a signed image loads, an unsigned one is refused whatever IMA says",
+            policy::forced,
+        )
+        .within(600),
+        row(
+            "x86_64-linux-plain",
+            "a bzImage without a parser, under lockdown: refused unsigned, started signed",
+            policy::plain,
+        )
+        .within(600),
+        row(
+            "x86_64-linux-post",
+            "the post parser runs, may warn, and changes nothing; two of a kind are refused",
+            parsers::post,
         )
         .within(600),
         row(

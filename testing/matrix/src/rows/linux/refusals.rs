@@ -21,7 +21,7 @@ pub(crate) struct Refusal {
 pub(in crate::rows) fn refusals(shop: &Shop, row: &Row) -> Outcome<Guest> {
     let good = parts(shop, row, "")?;
     let signed = good.signed(shop, row.arch)?;
-    let mut guest = guest(shop, row, "lockdown=integrity")?
+    let guest = guest(shop, row, "lockdown=integrity")?
         .file("good", &signed)
         .file("initrd", b"the caller's");
     let all = signatures(shop, row, &good, &signed)?
@@ -29,6 +29,11 @@ pub(in crate::rows) fn refusals(shop: &Shop, row: &Row) -> Outcome<Guest> {
         .chain(hostile(shop, row, &good)?)
         .chain(loaders(shop, row, &good)?)
         .chain(layers(shop, row, &good)?);
+    Ok(refuse_all(guest, all).stays())
+}
+
+/// A step for each refusal; after it `/good` is loaded and unloaded.
+pub(super) fn refuse_all(mut guest: Guest, all: impl IntoIterator<Item = Refusal>) -> Guest {
     for Refusal {
         name,
         image,
@@ -44,15 +49,15 @@ pub(in crate::rows) fn refusals(shop: &Shop, row: &Row) -> Outcome<Guest> {
             .step("text /sys/kernel/kexec_loaded 1")
             .kpeel("unload");
     }
-    Ok(guest.stays())
+    guest
 }
 
-const KEY_REJECTED: &str = "kexec_file_load: Key was rejected by service (os error 129)";
-const NOT_EXEC: &str = "kexec_file_load: Exec format error (os error 8)";
+pub(super) const KEY_REJECTED: &str = "kexec_file_load: Key was rejected by service (os error 129)";
+pub(super) const NOT_EXEC: &str = "kexec_file_load: Exec format error (os error 8)";
 const NOT_PERMITTED: &str = "kexec_file_load: Operation not permitted (os error 1)";
 const SIGNATURE: &str = "kexec_pe: refused (signature): envelope 1";
 
-fn signature(found: u32) -> String {
+pub(super) fn signature(found: u32) -> String {
     format!(
         "{KEY_REJECTED}\n{SIGNATURE}: signature: found {found} ({found:#x}), needed 0: a good one by \
          a key of the trusted or platform keyring"
@@ -116,7 +121,7 @@ pub(crate) fn signatures(
 }
 
 /// A UKI with something for every section.
-fn small(shop: &Shop, row: &Row, good: &Parts) -> Outcome<Vec<u8>> {
+pub(super) fn small(shop: &Shop, row: &Row, good: &Parts) -> Outcome<Vec<u8>> {
     let small = Parts {
         linux: b"a kernel".to_vec(),
         initrd: b"an initrd".to_vec(),
@@ -240,12 +245,7 @@ fn loaders(shop: &Shop, row: &Row, good: &Parts) -> Outcome<Vec<Refusal>> {
     const HELPER_SYS_BPF: u32 = 166;
     const HELPER_LOOP: u32 = 181;
     let uki = small(shop, row, good)?;
-    let command = |found: u32| {
-        format!(
-            "{NOT_PERMITTED}\nkexec_pe: refused (permission): envelope 1: bpf command: found {found} \
-             ({found:#x}), needed {COMMANDS}"
-        )
-    };
+    let command = |found| loader_refused("bpf command", found, COMMANDS);
     let table = [
         ("MAP_DELETE_ELEM", 3, HELPER_SYS_BPF, 0, command(3)),
         ("MAP_GET_FD_BY_ID", 14, HELPER_SYS_BPF, 0, command(14)),
@@ -256,20 +256,14 @@ fn loaders(shop: &Shop, row: &Row, good: &Parts) -> Outcome<Vec<Refusal>> {
             0,
             HELPER_SYS_BPF,
             1,
-            format!(
-                "{NOT_PERMITTED}\nkexec_pe: refused (permission): envelope 1: map_type: found 1 (0x1), \
-                 needed ARRAY (2) or RINGBUF (27)"
-            ),
+            loader_refused("map_type", 1, "ARRAY (2) or RINGBUF (27)"),
         ),
         (
             "PROG_LOAD_SOCKET_FILTER",
             5,
             HELPER_SYS_BPF,
             1,
-            format!(
-                "{NOT_PERMITTED}\nkexec_pe: refused (permission): envelope 1: prog_type: found 1 (0x1), \
-                 needed TRACING (26)"
-            ),
+            loader_refused("prog_type", 1, "TRACING (26)"),
         ),
         (
             "CALLS_BPF_LOOP",
@@ -285,7 +279,7 @@ fn loaders(shop: &Shop, row: &Row, good: &Parts) -> Outcome<Vec<Refusal>> {
     table
         .into_iter()
         .map(|(name, command, helper, first, said)| {
-            let image = shop.attach_carrier(&uki, &one_call(command, helper, first))?;
+            let image = shop.attach_carrier(&uki, &loading(command, helper, first))?;
             Ok(Refusal {
                 name,
                 image: shop.sign(row.arch, &image)?,
@@ -296,9 +290,17 @@ fn loaders(shop: &Shop, row: &Row, good: &Parts) -> Outcome<Vec<Refusal>> {
         .collect()
 }
 
+/// What is said of a loader that asks for what no loader may have.
+pub(super) fn loader_refused(field: &str, found: u32, needed: &str) -> String {
+    format!(
+        "{NOT_PERMITTED}\nkexec_pe: refused (permission): envelope 1: {field}: found {found} ({found:#x}), \
+         needed {needed}"
+    )
+}
+
 /// A carrier whose loader makes one call, with `first` as the first word of the command's
 /// attributes, and returns what it returned.
-fn one_call(command: u32, helper: u32, first: u32) -> Vec<u8> {
+pub(super) fn loading(command: u32, helper: u32, first: u32) -> Vec<u8> {
     /// Bytes of `union bpf_attr` in 6.12.
     const ATTR: u32 = 152;
     let insn = |opcode: u8, registers: u8, immediate: u32| {
