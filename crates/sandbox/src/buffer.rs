@@ -78,6 +78,8 @@ impl Buffer {
                 Ok(())
             },
         )?;
+        // Of a pipe's growing room up to half was never used.
+        bytes.shrink_to_fit();
         Ok(Self::owning(bytes, charge))
     }
 
