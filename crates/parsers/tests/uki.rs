@@ -145,6 +145,9 @@ fn names_what_kexec_does_not_use() {
 fn ends_the_command_line_as_the_rules_say() {
     let long = "x".repeat(uki::CMDLINE_MAX as usize);
     let over = format!("{long}y");
+    let padded = format!("{long}\0{over}");
+    let blocks = [63, 64, 65, 127, 128].map(|len| "x".repeat(len));
+    let ended = blocks.each_ref().map(|text| format!("{text}\0{over}"));
     let lines = [
         "quiet",
         "a  b\0junk",
@@ -160,8 +163,10 @@ fn ends_the_command_line_as_the_rules_say() {
         "a\0\0\0\0\0\0\0\0b",
         &long,
         &over,
+        &padded,
     ];
-    for line in lines {
+    let blocks = blocks.iter().chain(&ended).map(String::as_str);
+    for line in lines.into_iter().chain(blocks) {
         let image = image(&[(".linux", kernel("K")), (".cmdline", line.into())]);
         match uki::command_line(line.as_bytes()) {
             // The composition drops a line that is empty.

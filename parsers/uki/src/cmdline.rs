@@ -22,32 +22,46 @@ pub fn terminated(text: Bytes, zero: u64) -> Option<Bytes> {
     Some(Bytes::new(text.address(), len))
 }
 
-/// Bytes before the first NUL; the text's own length if there is none in the first `CMDLINE_MAX`.
+/// Words read at once.
+const WORDS: usize = 8;
+/// Bytes of them.
+const BLOCK: u64 = 8 * WORDS as u64;
+
+/// Bytes before the first NUL; the text's own length if that is neither in the first `CMDLINE_MAX`
+/// bytes nor in the block after them.
 ///
-/// Eight bytes at a time: Linux's verifier follows no more than 8192 undecided branches in a row.
+/// A block at a time: each turn has branches that Linux's verifier must come back to.
 #[inline(always)]
 fn length(text: Bytes, zero: u64) -> Option<u64> {
     // A length that comparing `text.len()` in the loop teaches the verifier nothing about.
     let len = zero.wrapping_add(text.len());
-    let mut end = len & !7;
-    let mut word: u64;
+    let mut end = len & !(BLOCK - 1);
+    let mut block = [0; WORDS];
     let mut index = 0;
     loop {
-        if index + 8 > text.len() {
-            // The word's other bytes are 0, and zero is an end like any other.
-            word = 0;
-            Bytes::new(text.address() + end, len & 7).read_head(&mut word)?;
+        if index + BLOCK > text.len() {
+            // The block's other bytes are 0, and zero is an end like any other.
+            block = [0; WORDS];
+            Bytes::new(text.address() + end, len & (BLOCK - 1)).read_head(&mut block)?;
             break;
         }
-        if index == uki::CMDLINE_MAX {
+        if index > uki::CMDLINE_MAX {
             return Some(len);
         }
-        word = Bytes::new(text.address() + index, 8).read(0)?;
-        if has_zero_byte(word) {
+        Bytes::new(text.address() + index, BLOCK).read_head(&mut block)?;
+        if any_zero_byte(block) {
             end = zero.wrapping_add(index);
             break;
         }
-        index += 8;
+        index += BLOCK;
+    }
+    let mut word = 0;
+    for next in &block {
+        word = *next;
+        if zero_bytes(word) != 0 {
+            break;
+        }
+        end += 8;
     }
     for _ in 0..8 {
         if word as u8 == 0 {
@@ -59,9 +73,17 @@ fn length(text: Bytes, zero: u64) -> Option<u64> {
     Some(end)
 }
 
-/// Whether one of the eight bytes is zero: only such a byte borrows from its own top bit.
+/// Not 0 if one of the eight bytes is: only such a byte borrows from its own top bit.
 #[inline(always)]
-fn has_zero_byte(word: u64) -> bool {
+const fn zero_bytes(word: u64) -> u64 {
     const LOW: u64 = 0x0101_0101_0101_0101;
-    word.wrapping_sub(LOW) & !word & LOW << 7 != 0
+    word.wrapping_sub(LOW) & !word & LOW << 7
+}
+
+/// Whether a byte of the block is 0, without a branch before all are looked at.
+#[inline(always)]
+const fn any_zero_byte([a, b, c, d, e, f, g, h]: [u64; WORDS]) -> bool {
+    let first = zero_bytes(a) | zero_bytes(b) | zero_bytes(c) | zero_bytes(d);
+    let last = zero_bytes(e) | zero_bytes(f) | zero_bytes(g) | zero_bytes(h);
+    first | last != 0
 }

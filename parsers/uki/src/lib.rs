@@ -39,7 +39,6 @@ fn open(context: Context) -> Option<()> {
         selected: profile,
         elsewhere,
         seen: zero,
-        none: zero,
     };
     table::scan(image, &headers, scope, &mut found, &mut effective)?;
 

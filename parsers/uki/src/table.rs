@@ -1,5 +1,7 @@
 //! The PE section table, as far as a UKI needs it.
 
+use core::hint::black_box;
+
 use kpeel_formats::uki::{self, Kind};
 use kpeel_parser_kit::Bytes;
 
@@ -60,13 +62,14 @@ pub struct Scope {
     pub elsewhere: u64,
     /// Kinds seen in the present scope.
     pub seen: u64,
-    /// The empty set of kinds.
-    pub none: u64,
 }
 
 /// Reads every section header, sorts it into base, selected profile or neither, and keeps the
 /// first of each kind per scope; the profile's own take the base's place. `None` when the table
 /// leaves the image, which the host has ruled out.
+///
+/// No branch but those that end the loop: in a loop, the verifier remembers a state only every 100
+/// instructions or 20 branches, and walks each combination of the branches in between.
 #[inline(always)]
 pub fn scan(
     image: Bytes,
@@ -83,30 +86,54 @@ pub fn scan(
         let header = Bytes::new(table.address() + index * SECTION_LEN, SECTION_LEN);
         let [name, sizes, place] = header.read(0)?;
         let slot = uki::slot(name);
-        if *uki::NAMES.get(slot)? != name {
-            continue;
-        }
-        found.kinds |= 1 << slot;
-        if slot == const { Kind::Profile.slot() } {
-            scope.elsewhere = found.profiles ^ scope.selected;
-            scope.seen = scope.none;
-            found.profiles += 1;
-            continue;
-        }
-        let again = scope.seen >> slot & 1;
-        scope.seen |= 1 << slot;
-        if again | scope.elsewhere == 0 {
-            let (in_memory, in_file) = (sizes as u32, place as u32);
-            let len = if in_memory < in_file {
-                in_memory
-            } else {
-                in_file
-            };
-            *effective.get_mut(slot)? = place >> 32 << 32 | u64::from(len);
-        }
-        if again & uki::SINGLE >> slot != 0 {
-            found.duplicate = name;
-        }
+        let known = if_zero(*uki::NAMES.get(slot)? ^ name);
+        let kind = (1 << slot) & known;
+        let profile = !if_zero(kind & const { Kind::Profile.bit() });
+        let again = scope.seen & kind;
+
+        let takes = if_zero(again | scope.elsewhere | profile) & known;
+        let data = place >> 32 << 32 | least(low(sizes), low(place));
+        let kept = effective.get_mut(slot)?;
+        *kept = choose(takes, data, *kept);
+        found.duplicate = choose(!if_zero(again & uki::SINGLE), name, found.duplicate);
+
+        let elsewhere = found.profiles ^ scope.selected;
+        scope.elsewhere = choose(profile, elsewhere, scope.elsewhere);
+        scope.seen = (scope.seen | kind) & !profile;
+        found.kinds |= kind;
+        found.profiles = found.profiles.wrapping_sub(profile);
     }
     Some(())
+}
+
+/// All ones if `value` is 0, else 0.
+#[inline(always)]
+fn if_zero(value: u64) -> u64 {
+    let some = value >> 32 | low(value);
+    sign(some.wrapping_sub(1))
+}
+
+/// The smaller of two values below 2^63.
+#[inline(always)]
+fn least(a: u64, b: u64) -> u64 {
+    choose(sign(black_box(a.wrapping_sub(b))), a, b)
+}
+
+/// All ones if the top bit is 1, else 0. The compiler must not see that there are but two, or it
+/// makes a branch of what depends on them.
+#[inline(always)]
+fn sign(value: u64) -> u64 {
+    black_box((value.cast_signed() >> 63).cast_unsigned())
+}
+
+/// `yes` where the mask has ones, `no` elsewhere.
+#[inline(always)]
+const fn choose(mask: u64, yes: u64, no: u64) -> u64 {
+    yes & mask | no & !mask
+}
+
+/// The lower half.
+#[inline(always)]
+const fn low(value: u64) -> u64 {
+    value & 0xffff_ffff
 }
