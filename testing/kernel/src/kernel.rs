@@ -20,8 +20,10 @@ pub enum Variant {
     Stock,
     /// `linux/overlay` and `linux/patches` added: the kernel side of kpeel.
     Kpeel,
-    /// The same with `linux/config/debug.config`.
+    /// The same with `linux/config/debug.config`: it looks after locks, leaks and failing allocations.
     KpeelDebug,
+    /// The same with `linux/config/sanitize.config`: it looks after accesses to memory.
+    KpeelSanitize,
 }
 
 /// One kernel that can be built.
@@ -147,9 +149,11 @@ impl Kernel {
             (Arch::Arm64, Variant::Stock) => "arm64-stock",
             (Arch::Arm64, Variant::Kpeel) => "arm64-kpeel",
             (Arch::Arm64, Variant::KpeelDebug) => "arm64-kpeel-debug",
+            (Arch::Arm64, Variant::KpeelSanitize) => "arm64-kpeel-sanitize",
             (Arch::X86_64, Variant::Stock) => "x86_64-stock",
             (Arch::X86_64, Variant::Kpeel) => "x86_64-kpeel",
             (Arch::X86_64, Variant::KpeelDebug) => "x86_64-kpeel-debug",
+            (Arch::X86_64, Variant::KpeelSanitize) => "x86_64-kpeel-sanitize",
         }
     }
 
@@ -165,7 +169,7 @@ impl Kernel {
             (_, Variant::Stock) => &[Image::Plain, Image::ZbootGzip, Image::ZbootZstd],
             (Arch::Arm64, _) => &[Image::Plain],
             (Arch::X86_64, Variant::Kpeel) => &[Image::BzImage, Image::BzImageForced],
-            (Arch::X86_64, Variant::KpeelDebug) => &[Image::BzImage],
+            (Arch::X86_64, Variant::KpeelDebug | Variant::KpeelSanitize) => &[Image::BzImage],
         }
     }
 
@@ -180,8 +184,10 @@ impl Kernel {
             (_, Variant::Stock) => &[STOCK_ARM64],
             (Arch::Arm64, Variant::Kpeel) => &[ARM64],
             (Arch::Arm64, Variant::KpeelDebug) => &[ARM64, DEBUG],
+            (Arch::Arm64, Variant::KpeelSanitize) => &[ARM64, SANITIZE],
             (Arch::X86_64, Variant::Kpeel) => &[X86_64],
-            (Arch::X86_64, Variant::KpeelDebug) => &[X86_64, DEBUG],
+            (Arch::X86_64, Variant::KpeelDebug) => &[X86_64, DEBUG, DEBUG_X86_64],
+            (Arch::X86_64, Variant::KpeelSanitize) => &[X86_64, SANITIZE, DEBUG_X86_64],
         }
     }
 
@@ -209,7 +215,7 @@ impl Kernel {
             (_, Variant::Stock) => 1650,
             (Arch::Arm64, Variant::Kpeel) => 2300,
             (Arch::X86_64, Variant::Kpeel) => 2600,
-            (_, Variant::KpeelDebug) => 2500,
+            (_, Variant::KpeelDebug | Variant::KpeelSanitize) => 2050,
         }
     }
 }
@@ -232,6 +238,16 @@ const X86_64: Fragment = Fragment {
 const DEBUG: Fragment = Fragment {
     name: "linux/config/debug.config",
     text: include_str!("../../../linux/config/debug.config"),
+};
+
+const SANITIZE: Fragment = Fragment {
+    name: "linux/config/sanitize.config",
+    text: include_str!("../../../linux/config/sanitize.config"),
+};
+
+const DEBUG_X86_64: Fragment = Fragment {
+    name: "linux/config/debug-x86_64.config",
+    text: include_str!("../../../linux/config/debug-x86_64.config"),
 };
 
 const FORCED: Fragment = Fragment {

@@ -6,14 +6,16 @@ use std::process::ExitCode;
 use kpeel_kernel::{Arch, Image, Kernel, Result, Variant, packages, path, sizes};
 
 const USAGE: &str = "\
-usage: kpeel-kernel path --arch ARCH [--stock | --debug] [--image IMAGE]   print the image's path, building the kernel if
-                                                                      need be
+usage: kpeel-kernel path --arch ARCH [--stock | --debug | --sanitize] [--image IMAGE]
+                                                                     print the image's path, building the kernel if need be
        kpeel-kernel path --arch x86_64 --sizes                       print instead, as JSON, what kpeel's side adds to
                                                                       the kernel's size, in bytes
        kpeel-kernel packages                                         name the Debian packages that builds need
 ARCH: arm64, x86_64 (not with --stock)
-IMAGE: Image (arm64), bzImage (x86_64), bzImage.forced (x86_64, not with --debug: signatures are enforced); with --stock
-       also vmlinuz.efi.gzip, vmlinuz.efi.zstd";
+IMAGE: Image (arm64), bzImage (x86_64), bzImage.forced (x86_64: signatures are enforced); with --stock also
+       vmlinuz.efi.gzip, vmlinuz.efi.zstd
+--debug: lockdep, kmemleak, fault injection and more (linux/config/debug.config); --sanitize: KASAN and UBSAN
+       (linux/config/sanitize.config); both without bzImage.forced";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -74,6 +76,7 @@ fn parse(options: &[&str]) -> std::result::Result<(Kernel, What), String> {
             "--stock" => variant = Variant::Stock,
             "--sizes" => sizes = true,
             "--debug" => variant = Variant::KpeelDebug,
+            "--sanitize" => variant = Variant::KpeelSanitize,
             "--arch" => arch = Some(known("--arch", value()?, Arch::from_name)?),
             "--image" => image = Some(known("--image", value()?, Image::from_name)?),
             other => return Err(format!("unknown option {other}")),
@@ -128,8 +131,9 @@ mod tests {
             parse(&["--arch", "x86_64", "--sizes"]),
             Ok((Kernel::kpeel(Arch::X86_64), What::Sizes))
         );
-        let (debug, _) = parse(&["--arch", "arm64", "--debug"]).unwrap();
-        assert_eq!(debug.variant, Variant::KpeelDebug);
+        let variant = |option| parse(&["--arch", "arm64", option]).unwrap().0.variant;
+        assert_eq!(variant("--debug"), Variant::KpeelDebug);
+        assert_eq!(variant("--sanitize"), Variant::KpeelSanitize);
     }
 
     #[test]
