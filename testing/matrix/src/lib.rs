@@ -11,6 +11,7 @@
 mod agree;
 pub mod demo;
 mod firmware;
+pub mod fixtures;
 pub mod guest;
 pub mod row;
 mod rows;

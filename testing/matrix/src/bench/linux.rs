@@ -10,6 +10,7 @@ use std::time::Duration;
 use kpeel_images::cache_dir;
 use kpeel_images::make::{Codec, Machine, Scratch, noise, zboot};
 use kpeel_matrix::Outcome;
+use kpeel_matrix::fixtures::HOSTILE;
 use kpeel_matrix::guest::Guest;
 use kpeel_matrix::row::{Make, Row};
 use kpeel_matrix::shop::{Shop, Which};
@@ -26,7 +27,6 @@ const LINE: &str = "console=ttyS0";
 /// Time that the guest has, emulated on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(2400);
 const PREFIX: &str = "kpeel-latency: ";
-const HOSTILE: &str = include_str!("../../fixtures/hostile.c");
 /// What a load of the parsers that give up ends with: no kernel was published.
 const ENOEXEC: i32 = 8;
 

@@ -1,6 +1,6 @@
 //! Small images, good and bad, each signed by the key of one kernel.
 //!
-//! Signatures hold the time of signing, so images are made once for a kernel and kept.
+//! Signatures hold the time of signing, so images are made once for a kernel and what is in them, and kept.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,12 @@ use kpeel_vm::Arch;
 
 use super::{Subject, sha256};
 use crate::Outcome;
+use crate::fixtures::{HOSTILE, STREAMS};
 use crate::shop::Shop;
 
-/// Parsers that ask for what they may not have.
-const HOSTILE: &str = include_str!("../../fixtures/hostile.c");
-/// The parser that decompresses what the caller gives.
-const STREAMS: &str = include_str!("../../fixtures/streams.c");
 const ARCH: Arch = Arch::X86_64;
 const MACHINE: Machine = Machine::Amd64;
-/// Hexadecimal digits of the name under which a kernel's images are kept.
+/// Hexadecimal digits of the name under which images are kept.
 const KEY: usize = 16;
 /// Bytes of the kernels inside: loaded, never started.
 const KERNEL: usize = 64 << 10;
@@ -48,11 +45,10 @@ impl Images {
     /// # Errors
     /// When a tool for them fails.
     pub fn of(shop: &Shop, subject: &Subject) -> Outcome<Self> {
-        let key = subject.sha256.get(..KEY).unwrap_or_default();
         let maker = Maker {
             shop,
             subject,
-            dir: cache_dir().join("soak").join(key),
+            dir: cache_dir().join("soak").join(key(subject)),
         };
         fs::create_dir_all(&maker.dir)?;
         Ok(Self {
@@ -223,6 +219,19 @@ impl Maker<'_> {
         let image = self.bare(&kernel())?;
         self.sign(&self.shop.attach_carrier(&image, &carrier)?)
     }
+}
+
+/// A name for images: the kernel that trusts them, and their parsers.
+fn key(subject: &Subject) -> String {
+    let carriers = kpeel_parsers::BUNDLED.iter().map(|parser| parser.carrier);
+    let sources = [
+        subject.sha256.as_bytes(),
+        HOSTILE.as_bytes(),
+        STREAMS.as_bytes(),
+    ];
+    let parts: Vec<&[u8]> = sources.into_iter().chain(carriers).collect();
+    let digest = sha256(&parts.concat());
+    digest.get(..KEY).unwrap_or_default().to_owned()
 }
 
 fn kernel() -> Vec<u8> {

@@ -13,6 +13,7 @@ use kpeel_vm::Arch::X86_64;
 
 use super::crash::{RESERVATION, VMCORE};
 use crate::Outcome;
+use crate::fixtures::HOSTILE;
 use crate::guest::{Guest, second};
 use crate::row::Row;
 use crate::shop::{Shop, Which};
@@ -22,8 +23,6 @@ use refusals::TOO_LONG;
 pub(super) const RAW: &str = "/bin/raw";
 /// Exit status of a refused call.
 pub(super) const REFUSED: i32 = 1;
-/// Parsers that ask for what they may not have.
-const HOSTILE: &str = include_str!("../../../fixtures/hostile.c");
 /// What the caller adds.
 pub(super) const CALLER: &str = "kpeel.caller=1";
 
