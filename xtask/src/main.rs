@@ -60,7 +60,7 @@ const TASKS: &[Task] = &[
     ),
     (
         "kernel",
-        "build a test kernel: --arch ARCH [--debug | --stock] [--image IMAGE | --sizes]",
+        "build a test kernel: --arch ARCH [--debug | --sanitize | --stock] [--image IMAGE | --sizes]",
         kernel,
     ),
     (
@@ -154,14 +154,21 @@ fn damage() -> Result<(), Failure> {
     cargo_env(&test, &[("KPEEL_DAMAGE", "2000")])
 }
 
-/// Linux under watch: loads, failing allocations and damaged streams on the debugging kernel. Goes on where the last run
+/// Linux under watch: loads, failing allocations and damaged streams on the debugging kernels. Goes on where the last run
 /// ended; the records lie in `target/soak`.
 fn soak() -> Result<(), Failure> {
     let soak = ["--package", "kpeel-matrix", "--bin", "kpeel-soak", "--"];
     let run = [&["run", "--quiet", "--release"], &soak[..]].concat();
-    ["loads", "faults", "streams"]
+    let parts: [&[&str]; 5] = [
+        &["faults"],
+        &["faults", "--image", "uki"],
+        &["loads-sanitize"],
+        &["loads"],
+        &["streams"],
+    ];
+    parts
         .iter()
-        .try_for_each(|what| cargo(&[&run[..], &[what]].concat()))
+        .try_for_each(|part| cargo(&[&run[..], part].concat()))
 }
 
 /// The crates that can do without a C compiler, built and tested without one.

@@ -110,21 +110,12 @@ pub fn run(
         guest = guest.step(format!("run {SOAK} {command}"));
     }
     let report = guest.stays().run(row)?;
-    let told = told(subject, &report.lines)?;
-    Ok((report, told))
-}
-
-/// What a guest told, by its console.
-///
-/// # Errors
-/// When the kernel complains, with its first complaint, or when it has lost something.
-pub fn told(subject: &Subject, console: &[String]) -> Outcome<Vec<Value>> {
-    let told: Vec<Value> = lines(console)?
+    let told: Vec<Value> = lines(&report.lines)?
         .iter()
         .map(|line| serde_json::from_str(line))
         .collect::<Result<_, _>>()?;
     health::check(&told, subject.drift())?;
-    Ok(told)
+    Ok((report, told))
 }
 
 /// The SHA-256 in lower-case hexadecimal.

@@ -12,22 +12,23 @@ mod record;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use kpeel_kernel::{Arch, Kernel, Variant};
+use kpeel_kernel::{Arch, Kernel};
 use kpeel_matrix::Outcome;
 use kpeel_matrix::shop::Shop;
 use kpeel_matrix::soak::{self, Images, Subject};
 use plan::{Plan, What};
 use record::Record;
 
-const USAGE: &str = "usage: kpeel-soak loads|faults|streams [--kernel DIR] [--count N] [--boot N] [--image NAME] [--append TEXT]
-                                        [--without CODEC] [--log FILE] [--out FILE]
-  --kernel DIR   a directory with bzImage, config, kpeel.key and kpeel.crt; without it, the debugging kernel is built
-  --count N      so many loads (1000), failing allocations (500) or damaged streams of each codec (2000) altogether
+const USAGE: &str = "usage: kpeel-soak WHAT [--kernel DIR] [--count N] [--boot N] [--image NAME] [--append TEXT]
+                       [--without CODEC] [--out FILE]
+  WHAT           loads (1000) and faults (500 failing allocations) on the kernel that watches locks and leaks,
+                 loads-sanitize (100) and streams (2000 damaged ones of each codec) on the one that watches memory
+  --kernel DIR   a directory with bzImage, config, kpeel.key and kpeel.crt; without it, the kernel is built
+  --count N      so many altogether
   --boot N       so many of them in one guest
   --image NAME   the image whose allocations fail: zboot-gzip, zboot-zstd, uki or nested (zboot-gzip)
-  --append TEXT  words for the kernel's command line
+  --append TEXT  words for the kernel's command line (slub_debug=FZP on the first kernel)
   --without CODEC  no streams of this codec
-  --log FILE     the console of a guest that did the next part and ended well: judged and added first
   --out FILE     the record, target/soak/WHAT.json without it";
 
 /// Time that a guest has, emulated on a busy machine, in seconds.
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
 fn run(plan: &Plan) -> Outcome<()> {
     let dir = match &plan.kernel {
         Some(dir) => dir.clone(),
-        None => debugging()?,
+        None => debugging(plan.what)?,
     };
     let mut subject = Subject::of(&dir)?;
     subject.append.clone_from(&plan.append);
@@ -68,14 +69,8 @@ fn run(plan: &Plan) -> Outcome<()> {
         without.is_none_or(|codec| !stream.name.starts_with(codec))
     });
     let chosen = plan.images(&images, &intact);
-    let mut record = Record::open(&plan.out, plan.what.name(), kernel, &chosen)?;
-    if let Some(log) = &plan.log {
-        let console: Vec<String> = std::fs::read_to_string(log)?
-            .lines()
-            .map(str::to_owned)
-            .collect();
-        record.add(record.done(), soak::told(&subject, &console)?)?;
-    }
+    let out = plan.out();
+    let mut record = Record::open(&out, plan.what.name(), kernel, &chosen)?;
     let row = soak::row(plan.what.row(), DEADLINE);
     while let Some((first, count)) = plan.next(&record) {
         let commands = plan.commands(&intact, first, count);
@@ -83,14 +78,14 @@ fn run(plan: &Plan) -> Outcome<()> {
         record.add(first, told)?;
         println!("{}: {} of {}", plan.what.name(), record.done(), plan.count);
     }
-    println!("record: {}", plan.out.display());
+    println!("record: {}", out.display());
     record.check_times()
 }
 
-fn debugging() -> Outcome<PathBuf> {
+fn debugging(what: What) -> Outcome<PathBuf> {
     let kernel = Kernel {
         arch: Arch::X86_64,
-        variant: Variant::KpeelDebug,
+        variant: what.variant(),
     };
     Ok(kpeel_kernel::dir(kernel)?)
 }

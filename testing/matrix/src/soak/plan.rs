@@ -2,22 +2,31 @@
 
 use std::path::PathBuf;
 
+use kpeel_kernel::Variant;
 use kpeel_matrix::soak::{Image, Images};
 
 use crate::record::Record;
 
-/// Damaged streams that one load decompresses; the parser takes 64.
-const BATCH: u32 = 25;
+/// Damaged streams that one load decompresses: as many as the parser takes.
+const BATCH: u32 = 64;
 /// Damaged streams of zeros, in the first guest only: each unpacks to a hundred times its size and more.
 const ZEROS: u32 = 4;
 /// Loads between two looks at the kernel's health.
 const EVERY: u32 = 100;
 
+/// The image that must load after one whose allocation failed; a parser of few instructions, so it is soon verified.
+const NEXT: &str = "zboot-gzip";
+
 /// What is done again and again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum What {
+    /// Loads while locks, leaks and sleeps are watched.
     Loads,
+    /// Loads while accesses to memory are watched.
+    Sanitized,
+    /// Loads that lack memory.
     Faults,
+    /// Loads that decompress damaged streams, accesses to memory being watched.
     Streams,
 }
 
@@ -28,23 +37,32 @@ pub(crate) struct Plan {
     pub(crate) kernel: Option<PathBuf>,
     pub(crate) count: u32,
     pub(crate) boot: u32,
-    pub(crate) out: PathBuf,
+    out: Option<PathBuf>,
     /// The image whose allocations fail.
     image: String,
     /// Words for the kernel's command line.
     pub(crate) append: String,
     /// A codec whose streams are left out.
     pub(crate) without: Option<String>,
-    /// The console of a guest that has run already.
-    pub(crate) log: Option<PathBuf>,
 }
 
 impl What {
+    const ALL: [Self; 4] = [Self::Loads, Self::Sanitized, Self::Faults, Self::Streams];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Loads => "loads",
+            Self::Sanitized => "loads-sanitize",
             Self::Faults => "faults",
             Self::Streams => "streams",
+        }
+    }
+
+    /// The kernel that looks after it.
+    pub(crate) fn variant(self) -> Variant {
+        match self {
+            Self::Loads | Self::Faults => Variant::KpeelDebug,
+            Self::Sanitized | Self::Streams => Variant::KpeelSanitize,
         }
     }
 
@@ -52,17 +70,28 @@ impl What {
     pub(crate) fn row(self) -> &'static str {
         match self {
             Self::Loads => "x86_64-soak-loads",
+            Self::Sanitized => "x86_64-soak-loads-sanitize",
             Self::Faults => "x86_64-soak-faults",
             Self::Streams => "x86_64-soak-streams",
+        }
+    }
+
+    /// Words for the kernel's command line: all checks of SLUB, but no stack traces, which find nothing by themselves and
+    /// mean a walk for each allocation and another for each free.
+    fn append(self) -> &'static str {
+        match self {
+            Self::Loads | Self::Faults => "slub_debug=FZP",
+            Self::Sanitized | Self::Streams => "",
         }
     }
 
     /// How many altogether, and in one guest.
     fn counts(self) -> (u32, u32) {
         match self {
-            Self::Loads => (1000, 100),
-            Self::Faults => (500, 100),
-            Self::Streams => (2000, 500),
+            Self::Loads => (1000, 200),
+            Self::Sanitized => (100, 100),
+            Self::Faults => (500, 250),
+            Self::Streams => (2000, 512),
         }
     }
 }
@@ -70,20 +99,17 @@ impl What {
 impl Plan {
     pub(crate) fn parse(words: &[&str]) -> Option<Self> {
         let (name, mut rest) = words.split_first()?;
-        let what = [What::Loads, What::Faults, What::Streams]
-            .into_iter()
-            .find(|what| what.name() == *name)?;
+        let what = What::ALL.into_iter().find(|what| what.name() == *name)?;
         let (count, boot) = what.counts();
         let mut plan = Self {
             what,
             kernel: None,
             count,
             boot,
-            out: PathBuf::from(format!("target/soak/{name}.json")),
-            image: "zboot-gzip".to_owned(),
-            append: String::new(),
+            out: None,
+            image: NEXT.to_owned(),
+            append: what.append().to_owned(),
             without: None,
-            log: None,
         };
         let number = |text: &str| text.parse().ok().filter(|number| *number > 0);
         while let [option, value, others @ ..] = rest {
@@ -92,15 +118,24 @@ impl Plan {
                 "--count" => plan.count = number(value)?,
                 "--boot" => plan.boot = number(value)?,
                 "--without" => plan.without = Some((*value).to_owned()),
-                "--log" => plan.log = Some(PathBuf::from(value)),
                 "--append" => plan.append = (*value).to_owned(),
                 "--image" => plan.image = (*value).to_owned(),
-                "--out" => plan.out = PathBuf::from(value),
+                "--out" => plan.out = Some(PathBuf::from(value)),
                 _ => return None,
             }
             rest = others;
         }
         rest.is_empty().then_some(plan)
+    }
+
+    /// The record's file.
+    pub(crate) fn out(&self) -> PathBuf {
+        let name = match self.what {
+            What::Faults => format!("faults-{}", self.image),
+            what => what.name().to_owned(),
+        };
+        let file = || PathBuf::from(format!("target/soak/{name}.json"));
+        self.out.clone().unwrap_or_else(file)
     }
 
     /// The first number and how many of them the next guest does; `None` when all is done.
@@ -115,10 +150,12 @@ impl Plan {
     /// The files that the guest gets.
     pub(crate) fn images<'a>(&self, images: &'a Images, intact: &'a [Image]) -> Vec<&'a Image> {
         match self.what {
-            What::Loads => images.all.iter().collect(),
+            What::Loads | What::Sanitized => images.all.iter().collect(),
             What::Faults => {
-                let named = |image: &&Image| image.name == self.image;
-                images.all.iter().filter(named).collect()
+                let named = |name| images.all.iter().find(|image| image.name == name);
+                let image = named(self.image.as_str());
+                let next = named(NEXT).filter(|_| self.image != NEXT);
+                image.into_iter().chain(next).collect()
             }
             What::Streams => std::iter::once(&images.streams).chain(intact).collect(),
         }
@@ -127,7 +164,7 @@ impl Plan {
     /// What kpeel-soak is to do in the guest.
     pub(crate) fn commands(&self, intact: &[Image], first: u32, count: u32) -> Vec<String> {
         match self.what {
-            What::Loads => vec![format!("loads {first} {count} {EVERY} /list")],
+            What::Loads | What::Sanitized => vec![format!("loads {first} {count} {EVERY} /list")],
             // The first allocation is number 1.
             What::Faults => vec![format!("faults {} {count} /list", first + 1)],
             What::Streams => intact
@@ -146,13 +183,16 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
     fn reads_what_is_asked_for() {
         let plan = Plan::parse(&["faults", "--count", "7", "--kernel", "/k"]).unwrap();
-        assert_eq!((plan.what, plan.count, plan.boot), (What::Faults, 7, 100));
+        assert_eq!((plan.what, plan.count, plan.boot), (What::Faults, 7, 250));
         assert_eq!(plan.kernel, Some(PathBuf::from("/k")));
+        assert_eq!(plan.out(), Path::new("target/soak/faults-zboot-gzip.json"));
     }
 
     #[test]

@@ -128,12 +128,37 @@ impl Record {
             fs::create_dir_all(parent)?;
         }
         let part = self.path.with_extension("part");
-        let mut text = serde_json::to_string_pretty(&self.value)?;
-        text.push('\n');
-        fs::write(&part, text)?;
+        fs::write(&part, text(&self.value))?;
         fs::rename(&part, &self.path)?;
         Ok(())
     }
+}
+
+/// The record as JSON: a line for each field and for each thing a guest told.
+fn text(record: &Value) -> String {
+    let lines = |values: &[String], open: &str, close: &str| {
+        format!("{open}\n{}\n{close}", values.join(",\n"))
+    };
+    let guest = |guest: &Value| {
+        let told = guest["told"].as_array().map_or(&[][..], Vec::as_slice);
+        let told: Vec<String> = told.iter().map(Value::to_string).collect();
+        lines(
+            &told,
+            &format!("{{\"first\":{},\"told\":[", guest["first"]),
+            "]}",
+        )
+    };
+    let fields = record.as_object().into_iter().flatten();
+    let fields: Vec<String> = fields
+        .map(|(name, value)| match value.as_array() {
+            Some(guests) if name == "guests" => {
+                let guests: Vec<String> = guests.iter().map(guest).collect();
+                format!("\"{name}\":{}", lines(&guests, "[", "]"))
+            }
+            _ => format!("\"{name}\":{value}"),
+        })
+        .collect();
+    lines(&fields, "{", "}\n")
 }
 
 /// How much the guest did: the least of what its commands say.
@@ -152,6 +177,15 @@ fn done_in(told: &[Value]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_text_reads_as_the_record() {
+        let guests = json!([{ "first": 0, "told": [{"loads": 3}, {"sample": 3}] }, { "first": 3, "told": [] }]);
+        for record in [json!({"done": 3, "guests": guests}), json!({"guests": []})] {
+            let read: Value = serde_json::from_str(&text(&record)).unwrap();
+            assert_eq!(read, record);
+        }
+    }
 
     #[test]
     fn the_slowest_codec_decides_how_much_was_done() {

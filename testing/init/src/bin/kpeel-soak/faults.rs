@@ -27,18 +27,23 @@ const TOLD: usize = 100;
 /// Points between two looks at the kernel's health.
 const EVERY: u32 = 250;
 
-/// Fails allocations `first`, `first + 1`, ..., `count` of them or as many as the load makes.
+/// Fails allocations `first`, `first + 1`, ..., `count` of them or as many as the load of the first image makes. After each
+/// of them the last image, which may be the same, must load.
 pub(crate) fn run(images: &[Image], first: u32, count: u32) -> Outcome<()> {
-    let image = images.first().ok_or("no image")?;
+    let (Some(image), Some(next)) = (images.first(), images.last()) else {
+        return Err("no image".to_owned());
+    };
+    next.check()?;
     image.check()?;
     let health = Health::begin()?;
+    let whole = Image::told()?;
     configure()?;
     health.sample(0)?;
     let begun = Instant::now();
     let mut points = Vec::new();
     let mut exhausted = false;
     for nth in first..first.saturating_add(count) {
-        let Some(errno) = point(image, nth)? else {
+        let Some(errno) = point(image, nth, &whole)? else {
             exhausted = true;
             break;
         };
@@ -50,9 +55,10 @@ pub(crate) fn run(images: &[Image], first: u32, count: u32) -> Outcome<()> {
             ));
         }
         // Nothing of it is left.
-        image.check()?;
-        if (points.len() as u32).is_multiple_of(EVERY) {
-            health.sample(points.len() as u32)?;
+        next.check()?;
+        let done = points.len() as u32;
+        if done.is_multiple_of(EVERY) && done != count {
+            health.sample(done)?;
         }
     }
     let took = begun.elapsed().as_millis();
@@ -74,7 +80,10 @@ pub(crate) fn run(images: &[Image], first: u32, count: u32) -> Outcome<()> {
 }
 
 /// One load in which allocation `nth` fails: its errno; `None` if the load makes fewer.
-fn point(image: &Image, nth: u32) -> Outcome<Option<i32>> {
+///
+/// # Errors
+/// Also when it succeeds, but hands on something else than a `whole` load.
+fn point(image: &Image, nth: u32, whole: &str) -> Outcome<Option<i32>> {
     let failed = |error| format!("fail-nth: {error}");
     let file = counter()?;
     file.write_at(nth.to_string().as_bytes(), 0)
@@ -85,6 +94,14 @@ fn point(image: &Image, nth: u32) -> Outcome<Option<i32>> {
     file.write_at(b"0", 0).map_err(failed)?;
     let left = String::from_utf8_lossy(left.get(..len).unwrap_or_default()).into_owned();
     let errno = ended?;
+    if errno == 0 {
+        let told = Image::told()?;
+        if told != whole {
+            return Err(format!(
+                "allocation {nth} failed: found {told:?}, needed {whole:?}"
+            ));
+        }
+    }
     if left.trim() == "0" {
         return Ok(Some(errno));
     }

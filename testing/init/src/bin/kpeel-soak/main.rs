@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! kpeel-soak loads FIRST COUNT EVERY LIST    loads FIRST.. in turn; a sample of the kernel's health EVERY loads
-//! kpeel-soak faults FIRST COUNT LIST         the list's first image once for each failing allocation FIRST..
+//! kpeel-soak faults FIRST COUNT LIST         the list's first image once for each failing allocation FIRST.., and after
+//!                                            each the last image, which must load
 //! kpeel-soak streams FIRST COUNT BATCH STREAM IMAGE
 //!                                            damaged copies of STREAM, decompressed by the parser of IMAGE
 //! ```
