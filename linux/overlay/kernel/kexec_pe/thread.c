@@ -72,6 +72,7 @@ static void give_faults(unsigned int faults)
 static int kexec_pe_work(struct kexec_pe_job *job)
 {
 	struct mem_cgroup *old;
+	struct mm_struct *mm;
 	int ret;
 
 	/* Kernel threads share one table: take a copy and empty it. */
@@ -81,7 +82,19 @@ static int kexec_pe_work(struct kexec_pe_job *job)
 	kexec_pe_close_all();
 
 	old = set_active_memcg(job->memcg);
-	ret = kexec_pe_rs_unfold(&job->load);
+	/*
+	 * Without memory of its own a kernel thread runs on the page tables of
+	 * whoever ran before, and bpf_copy_from_user() would read there.
+	 */
+	mm = mm_alloc();
+	if (mm) {
+		kthread_use_mm(mm);
+		ret = kexec_pe_rs_unfold(&job->load);
+		kthread_unuse_mm(mm);
+		mmput(mm);
+	} else {
+		ret = kexec_pe_rs_not_started(-ENOMEM);
+	}
 	set_active_memcg(old);
 	return ret;
 }

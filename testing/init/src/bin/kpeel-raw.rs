@@ -4,15 +4,16 @@
 //! `kpeel-raw --start` starts the kernel that was loaded, `kpeel-raw --unload` lets it go, `kpeel-raw --measured TEXT`
 //! only looks into IMA's list.
 //!
-//! `kpeel-raw [--crash] [--initrd FILE] [--append TEXT] [--kill MILLISECONDS] [--measured TEXT] [--logged TEXT] IMAGE`:
+//! `kpeel-raw [--crash] [--initrd FILE] [--append TEXT] [--kill MILLISECONDS] [--measured TEXT] [--logged TEXT]
+//! [--memory ADDRESS] IMAGE`:
 //! exit status 0 if the kernel took the image, 1 if not. Standard error then holds the call's error
 //! and what the kernel told of it in its log. With `--kill` a child makes the call and gets SIGKILL
 //! after that time, or, where the call is over by then, after half of it and so on; it must be gone within a second. With `--measured` IMA's list must afterwards
 //! hold exactly one command line for kexec, this one. With `--logged` this is one of the lines the kernel told of a
-//! load that succeeded.
+//! load that succeeded. With `--memory` the caller has readable memory at this address (hexadecimal), which holds no zero.
 #![expect(
     unsafe_code,
-    reason = "kexec_file_load and reboot are raw calls; fork, to kill who calls it"
+    reason = "kexec_file_load and reboot are raw calls; fork, to kill who calls it; mmap, to have memory at an address"
 )]
 
 #[path = "../file_load.rs"]
@@ -89,6 +90,7 @@ impl Call {
                 }
                 "--measured" => measured = Some(value()?),
                 "--logged" => logged = Some(value()?),
+                "--memory" => map(&value()?)?,
                 _ => image = Some(open(word)?),
             }
         }
@@ -170,6 +172,30 @@ impl Call {
         }
         Ok((libc::WTERMSIG(status) == libc::SIGKILL).then_some(took))
     }
+}
+
+/// Puts memory at this address, in hexadecimal, each byte of it 1.
+fn map(address: &str) -> Result<(), String> {
+    const SIZE: usize = 4096;
+    let number = usize::from_str_radix(address, 16).map_err(|error| error.to_string())?;
+    let wanted: *mut libc::c_void = std::ptr::without_provenance_mut(number);
+    // SAFETY: Memory that is there already is not replaced.
+    let memory = unsafe {
+        libc::mmap(
+            wanted,
+            SIZE,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE,
+            -1,
+            0,
+        )
+    };
+    if memory != wanted {
+        return Err(format!("mmap {address}: {}", io::Error::last_os_error()));
+    }
+    // SAFETY: They are ours, just mapped to be written.
+    unsafe { memory.cast::<u8>().write_bytes(1, SIZE) };
+    Ok(())
 }
 
 /// Comes back only to say why not.

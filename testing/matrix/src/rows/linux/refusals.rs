@@ -194,6 +194,12 @@ fn hostile(shop: &Shop, row: &Row, good: &Parts) -> Outcome<Vec<Refusal>> {
             malformed("payload_size: found 7 (0x7), needed 9 (0x9)"),
         ),
         (
+            "READS_USER_MEMORY",
+            "--memory 10000000 ",
+            // EFAULT, and the destination is zeroed.
+            malformed("bpf_copy_from_user: found 14 (0xe), needed 0 (0x0)"),
+        ),
+        (
             "READS_NOWHERE",
             "",
             format!(
