@@ -23,6 +23,8 @@ use refusals::TOO_LONG;
 pub(super) const RAW: &str = "/bin/raw";
 /// Exit status of a refused call.
 pub(super) const REFUSED: i32 = 1;
+/// A mebibyte.
+const MIB: usize = 1 << 20;
 /// What the caller adds.
 pub(super) const CALLER: &str = "kpeel.caller=1";
 
@@ -118,6 +120,12 @@ pub(super) fn rows() -> Vec<Row> {
             "x86_64-linux-killed",
             "SIGKILL during a load: the caller is gone within a second, the next load works; a bomb is refused",
             killed,
+        )
+        .within(600),
+        row(
+            "x86_64-linux-too-much",
+            "a parser that publishes 1500 MiB of initrd is refused for that",
+            too_much,
         )
         .within(600),
         row(
@@ -280,11 +288,8 @@ pub(super) fn attacks(shop: &Shop, row: &Row) -> Outcome<Guest> {
 
 /// A parser that decompresses what takes it long, and then more than it may.
 pub(super) fn killed(shop: &Shop, row: &Row) -> Outcome<Guest> {
-    const MIB: usize = 1 << 20;
     let good = parts(shop, row, "")?;
-    let carrier = shop.parser(HOSTILE, &["DECOMPRESSES_THE_INITRD"])?;
-    let sections: [(&str, &[u8]); 1] = [(".linux", b"a kernel")];
-    let slow = shop.attach_carrier(&shop.uki(row.arch, &sections)?, &carrier)?;
+    let slow = hostile(shop, row, "DECOMPRESSES_THE_INITRD")?;
     let zeros = |mib: usize| shop.gzip(row.arch, &vec![0; mib * MIB]);
     let allowed = 512 * MIB;
     let said = format!(
@@ -295,7 +300,7 @@ pub(super) fn killed(shop: &Shop, row: &Row) -> Outcome<Guest> {
     Ok(guest(shop, row, "")?
         .memory(2048)
         .file("good", &good.signed(shop, row.arch)?)
-        .file("slow", &shop.sign(row.arch, &slow)?)
+        .file("slow", &slow)
         .file("zeros", &zeros(500)?)
         .file("bomb", &zeros(600)?)
         .step(format!("run {RAW} --kill 2000 --initrd /zeros /slow"))
@@ -303,6 +308,34 @@ pub(super) fn killed(shop: &Shop, row: &Row) -> Outcome<Guest> {
         .refused(REFUSED, &said, &format!("{RAW} --initrd /bomb /slow"))
         .step(format!("run {RAW} /good"))
         .exec())
+}
+
+/// A parser whose publications are each allowed, but not together.
+pub(super) fn too_much(shop: &Shop, row: &Row) -> Outcome<Guest> {
+    const PART: usize = 500 * MIB;
+    const ALLOWED: usize = 1024 * MIB;
+    let found = 3 * PART;
+    let said = format!(
+        "{TOO_LONG}\nkexec_pe: refused (bound): envelope 1: kexec:initrd: found {found} ({found:#x}), needed at most \
+         {ALLOWED} ({ALLOWED:#x})"
+    );
+    let image = hostile(shop, row, "PUBLISHES_THRICE_THE_INITRD")?;
+    Ok(guest(shop, row, "")?
+        .memory(2048)
+        .file("good", &parts(shop, row, "")?.signed(shop, row.arch)?)
+        .file("image", &image)
+        .file("zeros", &shop.gzip(row.arch, &vec![0; PART])?)
+        .refused(REFUSED, &said, &format!("{RAW} --initrd /zeros /image"))
+        .step(format!("run {RAW} /good"))
+        .exec())
+}
+
+/// A signed image with a parser of `HOSTILE` and nothing for it to open.
+fn hostile(shop: &Shop, row: &Row, name: &str) -> Outcome<Vec<u8>> {
+    let sections: [(&str, &[u8]); 1] = [(".linux", b"a kernel")];
+    let uki = shop.uki(row.arch, &sections)?;
+    let image = shop.attach_carrier(&uki, &shop.parser(HOSTILE, &[name])?)?;
+    shop.sign(row.arch, &image)
 }
 
 impl Parts {
