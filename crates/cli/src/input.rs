@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
+#[cfg(feature = "trust")]
+use std::sync::mpsc;
 
 use kpeel_envelope::limits::{Limits, Meter};
 use kpeel_sandbox::{Buffer, read_onto};
@@ -88,20 +90,25 @@ pub(crate) fn pass(
     each: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<Option<kpeel_trust::Outline>> {
     /// Parts on the way to the thread.
-    const WAITING: usize = 4;
+    const WAITING: usize = 2;
     let (mut file, Some(len)) = open(path)? else {
         return Ok(None);
     };
     let progress = terminal.progress();
     progress.begin(format!("reading {}", path.display()), Some(len));
     let outline = std::thread::scope(|scope| {
-        let (send, receive) = std::sync::mpsc::sync_channel::<Arc<Vec<u8>>>(WAITING);
+        let (send, receive) = mpsc::sync_channel::<Arc<Vec<u8>>>(WAITING);
+        let (give_back, used) = mpsc::channel();
         let worker = scope.spawn(move || {
             let mut passing = kpeel_trust::Passing::new(hashes);
-            receive.iter().for_each(|part| passing.update(&part));
+            for part in receive {
+                passing.update(&part);
+                // At the end nobody wants it back.
+                let _ = give_back.send(part);
+            }
             passing
         });
-        let read = read_parts(&mut file, path, &mut |part| {
+        let read = read_parts(&mut file, path, &used, &mut |part| {
             progress.advance(part.len() as u64);
             // It is gone only if it panics, which is told below.
             let _ = send.send(Arc::clone(&part));
@@ -116,31 +123,47 @@ pub(crate) fn pass(
     Ok(outline)
 }
 
-/// Reads a file to its end in parts, the first large enough for all headers.
+/// Reads a file to its end in parts, the first large enough for all headers. Those that come back in
+/// `used` are filled again: memory that is new each time costs more than the reading.
 #[cfg(feature = "trust")]
 fn read_parts(
     file: &mut dyn Read,
     path: &Path,
+    used: &mpsc::Receiver<Arc<Vec<u8>>>,
     each: &mut dyn FnMut(Arc<Vec<u8>>) -> Result<()>,
 ) -> Result<()> {
-    const FIRST: usize = 1 << 20;
-    /// What stays in the processor's caches.
-    const NEXT: usize = 512 << 10;
+    /// So much that all parts stay in a processor's caches.
+    const SIZE: usize = 256 << 10;
     let (bound, allowed) = Kind::Image.bound(&Limits::default());
-    let (mut size, mut total) = (FIRST, 0_u64);
+    let mut total = 0_u64;
     loop {
-        let mut part = Vec::with_capacity(size);
-        let read = file.take(size as u64).read_to_end(&mut part);
-        let read = read.map_err(|error| Failure::io(path, "read", error))?;
+        let old = used.try_recv().ok().and_then(Arc::into_inner);
+        let mut part = old.unwrap_or_else(|| vec![0; SIZE]);
+        let read = fill(file, &mut part).map_err(|error| Failure::io(path, "read", error))?;
+        part.truncate(read);
         total = total.saturating_add(read as u64);
         Limits::check(bound, total, allowed)
             .map_err(|error| Failure::envelope(path.display().to_string(), error))?;
         each(Arc::new(part))?;
-        if read < size {
+        if read < SIZE {
             return Ok(());
         }
-        size = NEXT;
     }
+}
+
+/// Reads until `room` is full or the file ends; how much that was.
+#[cfg(feature = "trust")]
+fn fill(file: &mut dyn Read, room: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = room.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read(rest) {
+            Ok(0) => break,
+            Ok(read) => filled = filled.saturating_add(read),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// Reads a file that goes into an image into memory once; `-` is standard input.
