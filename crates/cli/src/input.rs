@@ -234,3 +234,40 @@ pub(crate) fn open_file(path: &Path) -> Result<(File, Option<u64>)> {
     let len = data.is_file().then_some(data.len());
     Ok((file, len))
 }
+
+#[cfg(all(test, feature = "trust"))]
+mod tests {
+    use std::io::{Cursor, Read, Result};
+    use std::path::Path;
+    use std::sync::mpsc;
+
+    use super::read_parts;
+
+    /// Gives a few bytes at a time, as a pipe may.
+    struct Trickle(Cursor<Vec<u8>>);
+
+    impl Read for Trickle {
+        fn read(&mut self, room: &mut [u8]) -> Result<usize> {
+            let len = room.len().min(100_001);
+            self.0.read(room.get_mut(..len).unwrap_or_default())
+        }
+    }
+
+    #[test]
+    fn parts_are_the_file_whatever_its_length() {
+        const PART: usize = 256 << 10;
+        for len in [0, 1, PART - 1, PART, PART + 1, 3 * PART] {
+            let bytes: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+            let (give_back, used) = mpsc::channel();
+            let mut all = Vec::new();
+            let mut file = Trickle(Cursor::new(bytes.clone()));
+            read_parts(&mut file, Path::new("image"), &used, &mut |part| {
+                all.extend_from_slice(&part);
+                give_back.send(part).unwrap();
+                Ok(())
+            })
+            .unwrap();
+            assert!(all == bytes, "{len} bytes");
+        }
+    }
+}
