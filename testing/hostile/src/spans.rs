@@ -52,13 +52,14 @@ pub struct Carrier {
 pub fn layers(image: &[u8]) -> Vec<Layer> {
     let mut layers = Vec::new();
     let mut at = 0..image.len();
-    while let Some(layer) = layer(image, at) {
+    while let Some(layer) = layer(image, at.clone()) {
         let inner = layer.sections.iter().find(|(name, _)| name == ".linux");
         let inner = inner.map(|(_, range)| range.clone());
         layers.push(layer);
         match inner {
-            Some(inner) => at = inner,
-            None => break,
+            Some(inner) if inner.start > at.start => at = inner,
+            // No kernel, or a section that a mutation laid over the image that it belongs to.
+            _ => break,
         }
     }
     layers
@@ -189,5 +190,25 @@ mod tests {
         }
         let lengths = |at: usize| BUNDLED[at].whole.len();
         assert_ne!(lengths(0), lengths(1), "lengths must tell carriers apart");
+    }
+
+    #[test]
+    fn ends_where_a_kernel_is_said_to_be_the_image_it_lies_in() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/unfold");
+        let mut tried = 0;
+        for file in std::fs::read_dir(corpus).unwrap() {
+            let mut image = std::fs::read(file.unwrap().path()).unwrap();
+            let outer = layers(&image).into_iter().next().unwrap_or_default();
+            let mut sections = outer.sections.iter();
+            let Some(at) = sections.position(|(name, _)| name == ".linux") else {
+                continue;
+            };
+            // PointerToRawData of the section's header.
+            let field = outer.table.start + at * ENTRY + 20;
+            image[field..field + 4].fill(0);
+            assert_eq!(layers(&image).len(), 1);
+            tried += 1;
+        }
+        assert_ne!(tried, 0);
     }
 }
