@@ -10,7 +10,7 @@ mod steps;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use packages::{DEMO, Missing, TOOLS};
+use packages::{DEMO, LINT, Missing, TOOLS};
 use steps::{cargo, cargo_env};
 
 /// One command: its name, what it does, and the function that does it.
@@ -32,7 +32,11 @@ const TASKS: &[Task] = &[
         "boot a stock kernel in QEMU and kexec from it into a UKI",
         demo,
     ),
-    ("lint", "formatting and lints, warnings are errors", lint),
+    (
+        "lint",
+        "formatting and lints, warnings are errors; --kernel: clippy on what is compiled into Linux",
+        lint,
+    ),
     (
         "parsers",
         "rebuild the prebuilt parsers; --check: compare with those in the tree",
@@ -124,6 +128,7 @@ fn usage() -> ExitCode {
 fn test(args: &[String]) -> Result<(), Failure> {
     packages::ensure(TOOLS, has(args, "--yes")).map_err(Failure::Packages)?;
     if has(args, "--full") {
+        lint(&[args, &["--kernel".into()]].concat())?;
         release("kpeel-hostile", &[])?;
         damage()?;
         soak()?;
@@ -228,7 +233,12 @@ fn release(package: &str, args: &[&str]) -> Result<(), Failure> {
     cargo(&[&run[..], args].concat())
 }
 
-fn lint(_args: &[String]) -> Result<(), Failure> {
+fn lint(args: &[String]) -> Result<(), Failure> {
+    if has(args, "--kernel") {
+        let packages = [TOOLS, LINT].concat();
+        packages::ensure(&packages, has(args, "--yes")).map_err(Failure::Packages)?;
+        return release("kpeel-kernel", &["lint"]);
+    }
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&[
         "clippy",

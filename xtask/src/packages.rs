@@ -51,6 +51,9 @@ pub(crate) const TOOLS: &[&str] = &[
     "zstd",
 ];
 
+/// What `lint --kernel` needs besides.
+pub(crate) const LINT: &[&str] = &["rust-web-clippy"];
+
 /// What the demonstration needs: no BPF toolchain, no cross compiler.
 pub(crate) const DEMO: &[&str] = &[
     "binutils",

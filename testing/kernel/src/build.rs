@@ -7,7 +7,7 @@ use crate::kernel::{Fragment, Image, Kernel, Relink};
 use crate::make::{Log, Make};
 use crate::progress::{Progress, say};
 use crate::size::{FILE, Part, Sizes};
-use crate::{Error, Result, bindgen, check, config, key, linux, source};
+use crate::{Error, Result, bindgen, check, config, key, linux, source, tools};
 
 /// What the kernel's build would otherwise take from clock, user and host.
 pub(crate) const STAMPS: &[(&str, &str)] = &[
@@ -50,27 +50,12 @@ struct Build<'a> {
     log: &'a Log,
 }
 
+/// Where kpeel's side lies in the kernel's tree.
+const KEXEC_PE_DIR: &str = "kernel/kexec_pe/";
+
 /// Builds the kernel below `dir`, which is empty, and returns the directory with its images.
 pub(crate) fn build(kernel: Kernel, archive: &Path, dir: &Path, log: &Log) -> Result<PathBuf> {
-    let build = Build {
-        kernel,
-        tree: dir.join("source"),
-        output: dir.join("output"),
-        result: dir.join("result"),
-        log,
-    };
-    for dir in [&build.tree, &build.output, &build.result] {
-        fs::create_dir(dir).map_err(Error::io("creating", dir))?;
-    }
-    say("unpacking the source");
-    source::unpack(archive, &build.tree, log)?;
-    if kernel.is_patched() {
-        say("adding linux/overlay and linux/patches");
-        linux::Added::read()?.apply(&build.tree, log)?;
-        key::make(&build.output, log)?;
-    }
-    say("configuring");
-    build.configure()?;
+    let build = Build::prepare(kernel, archive, dir, log)?;
     let mut progress = Progress::new(kernel.steps());
     if kernel.is_patched() {
         build.patched(&mut progress)?;
@@ -86,7 +71,80 @@ pub(crate) fn build(kernel: Kernel, archive: &Path, dir: &Path, log: &Log) -> Re
     Ok(build.result)
 }
 
-impl Build<'_> {
+/// Lets clippy look at kpeel's side of this kernel, in a tree below `dir`, which is empty.
+///
+/// By itself: under clippy, the compiler makes other code.
+pub(crate) fn lint(kernel: Kernel, archive: &Path, dir: &Path, log: &Log) -> Result<()> {
+    let build = Build::prepare(kernel, archive, dir, log)?;
+    let driver = format!("CLIPPY_DRIVER={}", tools::CLIPPY);
+    let (mut looked_at, mut found) = (0, Vec::new());
+    say("clippy");
+    build.make(
+        &["CLIPPY=1", &driver, KEXEC_PE_DIR],
+        |line| match clippy_of_ours(line) {
+            Some(Clippy::LooksAt) => looked_at += 1,
+            Some(Clippy::Finds(place)) => found.push(place.to_owned()),
+            None => {}
+        },
+    )?;
+    let unexpected = |found: String, needed| {
+        let dir = Path::new(KEXEC_PE_DIR);
+        Err(Error::unexpected(dir, "clippy", found, needed))
+    };
+    match found.as_slice() {
+        [] if looked_at == 0 => unexpected("no crate".to_owned(), "each crate".to_owned()),
+        [] => Ok(()),
+        found => unexpected(
+            found.join(", "),
+            format!("no lint; {} tells which", log.path().display()),
+        ),
+    }
+}
+
+/// What a line of the build tells of clippy and kpeel's side.
+#[derive(Debug, PartialEq)]
+enum Clippy<'l> {
+    /// A crate is looked at.
+    LooksAt,
+    /// A lint has something to say about this place.
+    Finds(&'l str),
+}
+
+fn clippy_of_ours(line: &str) -> Option<Clippy<'_>> {
+    let (first, rest) = line.trim().split_once(' ')?;
+    match first {
+        _ if !rest.contains(KEXEC_PE_DIR) => None,
+        "CLIPPY" => Some(Clippy::LooksAt),
+        "-->" => Some(Clippy::Finds(rest)),
+        _ => None,
+    }
+}
+
+impl<'a> Build<'a> {
+    /// A configured tree below `dir`, which is empty.
+    fn prepare(kernel: Kernel, archive: &Path, dir: &Path, log: &'a Log) -> Result<Self> {
+        let build = Self {
+            kernel,
+            tree: dir.join("source"),
+            output: dir.join("output"),
+            result: dir.join("result"),
+            log,
+        };
+        for dir in [&build.tree, &build.output, &build.result] {
+            fs::create_dir(dir).map_err(Error::io("creating", dir))?;
+        }
+        say("unpacking the source");
+        source::unpack(archive, &build.tree, log)?;
+        if kernel.is_patched() {
+            say("adding linux/overlay and linux/patches");
+            linux::Added::read()?.apply(&build.tree, log)?;
+            key::make(&build.output, log)?;
+        }
+        say("configuring");
+        build.configure()?;
+        Ok(build)
+    }
+
     fn make(&self, targets: &[&str], watch: impl FnMut(&str)) -> Result<()> {
         let bindgen = match self.kernel.is_patched() {
             true => Some(bindgen::path(self.log)?),
@@ -189,5 +247,32 @@ impl Build<'_> {
         let kept = self.result.join(name);
         fs::copy(file, &kept).map_err(Error::io("copying", file))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_what_clippy_says_of_ours() {
+        let ours = "/w/source/kernel/kexec_pe/host.rs:95:33";
+        assert_eq!(
+            clippy_of_ours("  CLIPPY     kernel/kexec_pe/kexec_pe.o"),
+            Some(Clippy::LooksAt)
+        );
+        assert_eq!(
+            clippy_of_ours(&format!("  --> {ours}")),
+            Some(Clippy::Finds(ours))
+        );
+        for other in [
+            "  CLIPPY L rust/kernel.o",
+            "   --> ../rust/kernel/lib.rs:2:1",
+            "  CC      kernel/kexec_pe/thread.o",
+            "warning: 1 warning emitted",
+            "",
+        ] {
+            assert_eq!(clippy_of_ours(other), None, "{other}");
+        }
     }
 }

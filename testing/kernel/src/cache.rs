@@ -55,6 +55,26 @@ pub fn sizes(kernel: Kernel) -> Result<Option<String>> {
     Ok(Some(text))
 }
 
+/// Lets clippy look at kpeel's side of a patched kernel, whose build it belongs to: every lint that the kernel asks for
+/// must be silent. Nothing is kept but a log where it fails.
+///
+/// # Errors
+/// Any [`Error`]; [`Error::Unexpected`] names what clippy found.
+pub fn lint(kernel: Kernel) -> Result<()> {
+    let root = cache_dir().join("kernel");
+    fs::create_dir_all(&root).map_err(Error::io("creating", &root))?;
+    let _held = lock(&root.join("lock"))?;
+    tools::demand_lint(kernel)?;
+    let archive = fetch(kernel.source())?;
+    let work = root.join("work");
+    remove(&work)?;
+    fs::create_dir(&work).map_err(Error::io("creating", &work))?;
+    let log = Log::create(&root.join("lint.log"))?;
+    build::lint(kernel, &archive, &work, &log)?;
+    remove(&work)?;
+    fs::remove_file(log.path()).map_err(Error::io("removing", log.path()))
+}
+
 /// The kernel's directory in the cache, built by this process or by the one it waited for.
 fn made(root: &Path, kernel: Kernel) -> Result<PathBuf> {
     fs::create_dir_all(root).map_err(Error::io("creating", root))?;

@@ -30,7 +30,7 @@ mod size;
 mod source;
 mod tools;
 
-pub use cache::{dir, path, sizes};
+pub use cache::{dir, lint, path, sizes};
 pub use error::{Error, Result};
 pub use harness::harness;
 pub use kernel::{Arch, Image, Kernel, Variant};

@@ -3,13 +3,14 @@
 
 use std::process::ExitCode;
 
-use kpeel_kernel::{Arch, Image, Kernel, Result, Variant, packages, path, sizes};
+use kpeel_kernel::{Arch, Image, Kernel, Result, Variant, lint, packages, path, sizes};
 
 const USAGE: &str = "\
 usage: kpeel-kernel path --arch ARCH [--stock | --debug | --sanitize] [--image IMAGE]
                                                                      print the image's path, building the kernel if need be
        kpeel-kernel path --arch x86_64 --sizes                       print instead, as JSON, what kpeel's side adds to
                                                                       the kernel's size, in bytes
+       kpeel-kernel lint                                             let clippy look at kpeel's side, as x86_64 builds it
        kpeel-kernel packages                                         name the Debian packages that builds need
 ARCH: arm64, x86_64 (not with --stock)
 IMAGE: Image (arm64), bzImage (x86_64), bzImage.forced (x86_64: signatures are enforced); with --stock also
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
             Ok((kernel, What::Sizes)) => print_sizes(kernel),
             Err(reason) => return misuse(&reason),
         },
+        ["lint"] => lint(Kernel::kpeel(Arch::X86_64)),
         ["packages"] => {
             println!("{}", packages().join(" "));
             Ok(())

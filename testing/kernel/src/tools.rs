@@ -61,6 +61,12 @@ const PATCHED_TOOLS: &[Tool] = &[
 /// Debian's Rust compiler, whose sources of `core` are in a package of the same version.
 pub(crate) const RUSTC: &str = "/usr/bin/rustc";
 
+/// Its clippy, by its path for the same reason.
+pub(crate) const CLIPPY: &str = "/usr/bin/clippy-driver";
+
+/// What [`crate::lint`] needs besides.
+const LINT_TOOL: Tool = tool(CLIPPY, "rust-web-clippy");
+
 /// A file of those sources.
 const CORE: (&str, &str) = (
     "/usr/lib/rustlib/src/rust/library/core/src/lib.rs",
@@ -98,8 +104,18 @@ fn tools(kernel: Kernel) -> impl Iterator<Item = &'static Tool> {
 
 /// Demands that everything is installed that this kernel's build needs.
 pub(crate) fn demand(kernel: Kernel) -> Result<()> {
+    demand_with(kernel, &[])
+}
+
+/// Demands the same and what lets clippy look at it.
+pub(crate) fn demand_lint(kernel: Kernel) -> Result<()> {
+    demand_with(kernel, &[LINT_TOOL])
+}
+
+fn demand_with(kernel: Kernel, more: &'static [Tool]) -> Result<()> {
     let core = kernel.is_patched().then_some(CORE);
     let tools = tools(kernel)
+        .chain(more)
         .filter(|tool| !installed(tool.program))
         .map(|tool| (tool.program, tool.package));
     let headers = HEADERS
