@@ -30,7 +30,8 @@ pub fn build(arch: Arch, package: &str, bin: &str) -> Result<PathBuf, Error> {
     cargo
         .current_dir(&workspace)
         .args(["build", "--release", "--locked", "--package", package])
-        .args(["--bin", bin, "--target", target])
+        // All of the package: those asked for next are built beside this one.
+        .args(["--bins", "--target", target])
         .arg("--target-dir")
         .arg(&target_dir)
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
