@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
 
 use crate::failure::{Failure, Result};
 
@@ -73,20 +74,29 @@ impl Draft {
         self.told(written)
     }
 
-    /// Writes bytes of a file; that it has fewer than `len` is an error.
-    pub(crate) fn copy(&mut self, path: &Path, mut from: &File, len: u64) -> Result<()> {
-        let mut left = len;
-        let mut chunk = vec![0; CHUNK];
-        while left != 0 {
-            let room = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-            let part = chunk.get_mut(..room).unwrap_or_default();
-            from.read_exact(part)
-                .map_err(|error| Failure::io(path, "read", error))?;
-            let part: &[u8] = part;
-            self.write(part)?;
-            left = left.saturating_sub(part.len() as u64);
-        }
-        Ok(())
+    /// Writes bytes of a file, which a thread beside reads ahead; that it has fewer than `len` is an error.
+    pub(crate) fn copy(&mut self, path: &Path, from: &File, len: u64) -> Result<()> {
+        /// Parts that are read and not yet written.
+        const AHEAD: usize = 2;
+        std::thread::scope(|scope| {
+            let (send, receive) = mpsc::sync_channel(AHEAD);
+            let (give_back, used) = mpsc::channel();
+            let reader = scope.spawn(move || read_ahead(from, len, &send, &used));
+            let mut written = Ok(());
+            for part in receive {
+                written = self.write(&part);
+                if written.is_err() {
+                    // The reader stops at the next part that nobody takes.
+                    break;
+                }
+                // At the end nobody wants it back.
+                let _ = give_back.send(part);
+            }
+            let read = reader
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            written.and(read.map_err(|error| Failure::io(path, "read", error)))
+        })
     }
 
     /// Puts `head` in the place of the first bytes and `tail` behind the first `len`.
@@ -109,6 +119,26 @@ impl Draft {
     fn told(&self, written: io::Result<()>) -> Result<()> {
         written.map_err(|error| Failure::io(&self.pending.target, "write", error))
     }
+}
+
+/// Reads `len` bytes part by part; those that come back in `used` are filled again.
+fn read_ahead(
+    mut from: &File,
+    len: u64,
+    send: &mpsc::SyncSender<Vec<u8>>,
+    used: &mpsc::Receiver<Vec<u8>>,
+) -> io::Result<()> {
+    let mut left = len;
+    while left != 0 {
+        let mut part = used.try_recv().unwrap_or_default();
+        part.resize(usize::try_from(left).unwrap_or(CHUNK).min(CHUNK), 0);
+        from.read_exact(&mut part)?;
+        left = left.saturating_sub(part.len() as u64);
+        if send.send(part).is_err() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 impl Pending {
@@ -183,4 +213,35 @@ fn create_beside(target: &Path) -> Result<(File, PathBuf)> {
         }
     }
     Err(failure(io::ErrorKind::AlreadyExists.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_files_of_any_length_and_tells_of_shorter_ones() {
+        let path = |name: &str| {
+            let name = format!("kpeel-atomic-{name}-{}", std::process::id());
+            std::env::temp_dir().join(name)
+        };
+        let (from, target) = (path("from"), path("target"));
+        for len in [0, 1, CHUNK, CHUNK + 1, 5 * CHUNK + 7] {
+            let bytes: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+            fs::write(&from, &bytes).unwrap();
+            let copied = |len: u64| {
+                let mut draft = Draft::create(&target)?;
+                draft.write(b"head")?;
+                draft.copy(&from, &File::open(&from).unwrap(), len)?;
+                draft.finish().commit()
+            };
+            copied(len as u64).unwrap();
+            let written = fs::read(&target).unwrap();
+            assert!(written == [b"head", &bytes[..]].concat(), "{len}");
+            fs::remove_file(&target).unwrap();
+            assert!(copied(len as u64 + 1).is_err());
+            assert!(!target.exists());
+        }
+        fs::remove_file(&from).unwrap();
+    }
 }

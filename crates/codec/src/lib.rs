@@ -48,6 +48,7 @@ mod zstd;
 #[cfg(feature = "encode")]
 pub use encode::{Branch, compress, compress_xz};
 pub use error::{Bound, Error, Value};
+pub use pages::advise_large_pages;
 
 /// A compression format that Linux can unpack a kernel from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,8 +1,8 @@
-//! Large pages under large results.
+//! Large pages under large results, and under large files in memory.
 //!
 //! A result is touched for the first time while it is unpacked. Under pages of 4 KiB that costs a page fault for
 //! each, which took 5 to 10 % of the time of a fast decoder; under large ones (Linux, Documentation/admin-guide/mm/
-//! transhuge.rst) next to nothing. Only whole large pages inside the block are used, so it takes no more memory.
+//! transhuge.rst) next to nothing. A file that is read into memory costs the same. Only whole large pages inside the block are used, so it takes no more memory.
 //!
 //! UNSAFETY: `madvise` is unsafe since some kinds of advice throw contents away; this one changes only the size of
 //! the pages that back them.
@@ -21,14 +21,21 @@ const ALIGNMENT: usize = 64 << 10;
 /// Kernels unpack to this many times their packed size, or to hardly less.
 const USUAL_RATIO: u64 = 3;
 
-/// Asks for large pages under the room of `bytes` for what `packed` bytes unpack to, before it is touched. Whether
-/// there are any is up to the system.
+/// Asks for large pages under the room of `bytes` for what `packed` bytes unpack to, before it is touched.
 ///
 /// Where the size is not `known`, only what is surely used gets them: a large page that is used in part takes memory
 /// for nothing.
-#[cfg(target_os = "linux")]
 pub(crate) fn advise_large(bytes: &mut Vec<u8>, packed: usize, known: Option<u64>) {
-    let used = known.unwrap_or((packed as u64).saturating_mul(USUAL_RATIO));
+    advise_large_pages(
+        bytes,
+        known.unwrap_or((packed as u64).saturating_mul(USUAL_RATIO)),
+    );
+}
+
+/// Asks for large pages under the first `used` bytes of the room of `bytes`, before they are touched. Whether there are
+/// any is up to the system; no byte changes.
+#[cfg(target_os = "linux")]
+pub fn advise_large_pages(bytes: &mut Vec<u8>, used: u64) {
     let used = usize::try_from(used)
         .unwrap_or(usize::MAX)
         .min(bytes.capacity());
@@ -55,7 +62,7 @@ pub(crate) fn advise_large(bytes: &mut Vec<u8>, packed: usize, known: Option<u64
 
 /// Other systems choose by themselves.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn advise_large(_bytes: &mut Vec<u8>, _packed: usize, _known: Option<u64>) {}
+pub fn advise_large_pages(_bytes: &mut Vec<u8>, _used: u64) {}
 
 #[cfg(test)]
 mod tests {

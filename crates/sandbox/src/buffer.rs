@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kpeel_codec::advise_large_pages;
 use kpeel_envelope::error::{Class, Error, Result};
 use kpeel_envelope::limits::{Limits, Meter};
 
@@ -107,6 +108,7 @@ impl Buffer {
             Ok(())
         };
         let mut bytes = zeroed(len)?;
+        advise_large_pages(&mut bytes, len as u64);
         let (filled, result) = std::thread::scope(|scope| {
             let (send, receive) = std::sync::mpsc::channel::<&[u8]>();
             let worker = scope.spawn(move || beside(&mut receive.into_iter()));
@@ -255,8 +257,9 @@ pub fn read_onto(
     room: u64,
     each: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let room = usize::try_from(room).map_err(|_| no_memory())?;
-    bytes.try_reserve_exact(room).map_err(|_| no_memory())?;
+    let reserved = usize::try_from(room).map_err(|_| no_memory())?;
+    bytes.try_reserve_exact(reserved).map_err(|_| no_memory())?;
+    advise_large_pages(bytes, room.saturating_add(bytes.len() as u64));
     loop {
         let before = bytes.len();
         let read = (&mut file).take(CHUNK as u64).read_to_end(bytes);
@@ -288,8 +291,11 @@ fn fill<'b>(
     Ok(filled)
 }
 
-/// Reads up to `chunk.len()` bytes, fewer only at the end.
-fn read_chunk(from: &mut impl Read, chunk: &mut [u8]) -> io::Result<usize> {
+/// Reads up to `chunk.len()` bytes, fewer only at the file's end; returns how many.
+///
+/// # Errors
+/// What reading fails with, but not that it was interrupted.
+pub fn read_chunk(from: &mut impl Read, chunk: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = chunk.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match from.read(rest) {

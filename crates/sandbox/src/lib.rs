@@ -37,7 +37,7 @@ mod recognise;
 mod text;
 mod whole;
 
-pub use buffer::{Buffer, read_onto};
+pub use buffer::{Buffer, read_chunk, read_onto};
 pub use describe::{CarrierInfo, MapInfo, ProgramInfo, describe};
 pub use event::{Caller, Event, Warning};
 pub use host::{Armed, Sandbox};
