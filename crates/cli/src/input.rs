@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use kpeel_envelope::limits::{Limits, Meter};
+#[cfg(feature = "trust")]
+use kpeel_sandbox::read_chunk;
 use kpeel_sandbox::{Buffer, read_onto};
 
 use crate::exit::Exit;
@@ -79,11 +81,37 @@ pub(crate) fn image(path: &Path, terminal: &mut Terminal) -> Result<Buffer> {
     read(path, Kind::Image, &meter, terminal.progress())
 }
 
-/// Reads an image that is not kept: `each` gets it part by part, while a thread beside makes its
-/// digests. `None` when it has to be read whole: it is no regular file, or its headers are longer
-/// than any real ones.
+/// Reads an image that is not kept, and makes its digests. `None` when it has to be read whole: it
+/// is no regular file, or its headers are longer than any real ones.
 #[cfg(feature = "trust")]
-pub(crate) fn pass(
+pub(crate) fn pass_to_verify(
+    path: &Path,
+    hashes: &[kpeel_trust::Hash],
+    terminal: &mut Terminal,
+) -> Result<Option<kpeel_trust::Outline>> {
+    let (mut file, Some(len)) = open(path)? else {
+        return Ok(None);
+    };
+    let progress = terminal.progress();
+    progress.begin(format!("reading {}", path.display()), Some(len));
+    let mut passing = kpeel_trust::Passing::to_verify(hashes);
+    // By one thread: reading is so little of the work that another, from whose cache the bytes would
+    // have to come, takes more time than it saves.
+    let (give_back, used) = mpsc::channel();
+    read_parts(&mut file, path, &used, &mut |part| {
+        progress.advance(part.len() as u64);
+        passing.update(&part);
+        // At the end nobody wants it back.
+        let _ = give_back.send(part);
+        Ok(())
+    })?;
+    Ok(passing.finish())
+}
+
+/// As [`pass_to_verify`], while `each` gets the image part by part: the digests are made by a thread
+/// beside.
+#[cfg(feature = "trust")]
+pub(crate) fn pass_to_sign(
     path: &Path,
     hashes: &[kpeel_trust::Hash],
     terminal: &mut Terminal,
@@ -100,7 +128,7 @@ pub(crate) fn pass(
         let (send, receive) = mpsc::sync_channel::<Arc<Vec<u8>>>(WAITING);
         let (give_back, used) = mpsc::channel();
         let worker = scope.spawn(move || {
-            let mut passing = kpeel_trust::Passing::new(hashes);
+            let mut passing = kpeel_trust::Passing::to_sign(hashes);
             for part in receive {
                 passing.update(&part);
                 // At the end nobody wants it back.
@@ -127,7 +155,7 @@ pub(crate) fn pass(
 /// `used` are filled again: memory that is new each time costs more than the reading.
 #[cfg(feature = "trust")]
 fn read_parts(
-    file: &mut dyn Read,
+    mut file: &mut dyn Read,
     path: &Path,
     used: &mpsc::Receiver<Arc<Vec<u8>>>,
     each: &mut dyn FnMut(Arc<Vec<u8>>) -> Result<()>,
@@ -139,7 +167,8 @@ fn read_parts(
     loop {
         let old = used.try_recv().ok().and_then(Arc::into_inner);
         let mut part = old.unwrap_or_else(|| vec![0; SIZE]);
-        let read = fill(file, &mut part).map_err(|error| Failure::io(path, "read", error))?;
+        let read =
+            read_chunk(&mut file, &mut part).map_err(|error| Failure::io(path, "read", error))?;
         part.truncate(read);
         total = total.saturating_add(read as u64);
         Limits::check(bound, total, allowed)
@@ -149,21 +178,6 @@ fn read_parts(
             return Ok(());
         }
     }
-}
-
-/// Reads until `room` is full or the file ends; how much that was.
-#[cfg(feature = "trust")]
-fn fill(file: &mut dyn Read, room: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(rest) = room.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest) {
-            Ok(0) => break,
-            Ok(read) => filled = filled.saturating_add(read),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 /// Reads a file that goes into an image into memory once; `-` is standard input.

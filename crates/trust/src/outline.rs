@@ -6,7 +6,7 @@ use kpeel_envelope::headers::Headers;
 use kpeel_envelope::pe::Pe;
 use kpeel_image::{Sum, body_start};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hash::{Hash, Hasher};
 use crate::reading::Reading;
 
@@ -15,7 +15,8 @@ use crate::reading::Reading;
 #[derive(Clone, Debug)]
 pub struct Passing {
     readings: Vec<Reading>,
-    sum: Sum,
+    /// Made of what is to be signed only.
+    sum: Option<Sum>,
     places: Option<Places>,
     head: Vec<u8>,
     table: Vec<u8>,
@@ -39,20 +40,29 @@ pub struct Outline {
     /// As long as the image, zeros where nothing was kept: good for headers and tables only.
     bytes: Vec<u8>,
     readings: Vec<Reading>,
-    sum: Sum,
+    sum: Option<Sum>,
 }
 
 impl Passing {
-    /// An image of which nothing has passed yet; `hashes` are the digests to make.
+    /// An image to verify, of which nothing has passed yet; `hashes` are the digests to make.
     #[must_use]
-    pub fn new(hashes: &[Hash]) -> Self {
+    pub fn to_verify(hashes: &[Hash]) -> Self {
         Self {
             readings: hashes.iter().copied().map(Reading::new).collect(),
-            sum: Sum::default(),
+            sum: None,
             places: None,
             head: Vec::new(),
             table: Vec::new(),
             len: 0,
+        }
+    }
+
+    /// The same of an image to sign, whose checksum will have to be made anew.
+    #[must_use]
+    pub fn to_sign(hashes: &[Hash]) -> Self {
+        Self {
+            sum: Some(Sum::default()),
+            ..Self::to_verify(hashes)
         }
     }
 
@@ -67,8 +77,8 @@ impl Passing {
         }
         if let Some(places) = self.places {
             let table = places.table.unwrap_or(usize::MAX);
-            if places.summed {
-                self.sum.add(cut(bytes, self.len, places.body..table));
+            if let Some(sum) = self.sum.as_mut().filter(|_| places.summed) {
+                sum.add(cut(bytes, self.len, places.body..table));
             }
             let kept = cut(bytes, self.len, table..usize::MAX);
             self.table.extend_from_slice(kept);
@@ -137,8 +147,12 @@ impl Outline {
     }
 
     /// The sum of the bytes that signing does not change.
-    pub(crate) const fn body(&self) -> &Sum {
-        &self.sum
+    ///
+    /// # Errors
+    /// `Misuse` of an image that passed to be verified.
+    pub(crate) fn body(&self) -> Result<&Sum> {
+        let missing = || Error::misuse("checksum", "found none, needed an image to sign");
+        self.sum.as_ref().ok_or_else(missing)
     }
 }
 

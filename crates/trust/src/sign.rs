@@ -63,7 +63,8 @@ pub fn sign(image: &[u8], identities: &[Identity], options: &SignOptions) -> Res
 /// needed ([`Identity::usual_hash`], or that of the options).
 ///
 /// # Errors
-/// As [`sign`]; `Misuse` when a digest is not among those that were made.
+/// As [`sign`]; `Misuse` when a digest is not among those that were made, or the image passed to be
+/// verified.
 pub fn sign_outline(
     outline: &Outline,
     identities: &[Identity],
@@ -73,7 +74,7 @@ pub fn sign_outline(
     let begin = |hash| outline.digest(&pe, hash);
     let signatures = signatures(&pe, &begin, identities, options)?;
     let entries = entries(&pe, &signatures, options)?;
-    Ok(signed_ends(&pe, outline.body(), &entries)?)
+    Ok(signed_ends(&pe, outline.body()?, &entries)?)
 }
 
 /// The image's digest by a hash, without the padding that signing adds.

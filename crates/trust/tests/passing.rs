@@ -7,9 +7,13 @@ use kpeel_trust::{
 };
 use support::{CHECK_SUM, P384, Pki, RSA, image, judge, put};
 
-/// The image in parts: all headers, then as many bytes at a time.
+/// The image in parts, to be signed.
 fn passed(image: &[u8], hashes: &[Hash], part: usize) -> Option<Outline> {
-    let mut passing = Passing::new(hashes);
+    pass(Passing::to_sign(hashes), image, part)
+}
+
+/// All headers, then as many bytes at a time.
+fn pass(mut passing: Passing, image: &[u8], part: usize) -> Option<Outline> {
     let head = image.len().min(0x200);
     passing.update(&image[..head]);
     image[head..]
@@ -69,9 +73,16 @@ fn what_is_refused_in_memory_is_refused_in_passing() {
         let expected = sign(image, &identities, &options).unwrap_err();
         assert_eq!(error.to_string(), expected.to_string());
     }
-    // A digest that nobody made is not taken from zeros.
-    let outline = passed(&image(&[1; 99]), &[Hash::Sha512], 64).unwrap();
-    assert!(sign_outline(&outline, &identities, &SignOptions::default()).is_err());
+    // A digest that nobody made is not taken from zeros, nor is a checksum.
+    let plain = image(&[1; 99]);
+    let outlines = [
+        passed(&plain, &[Hash::Sha512], 64).unwrap(),
+        pass(Passing::to_verify(&[Hash::Sha256]), &plain, 64).unwrap(),
+    ];
+    for outline in outlines {
+        let error = sign_outline(&outline, &identities, &SignOptions::default());
+        assert!(error.unwrap_err().to_string().contains("found none"));
+    }
 }
 
 #[test]
@@ -83,7 +94,7 @@ fn every_changed_byte_gets_the_same_verdict_in_passing() {
     for at in 0..signed.len() {
         let mut changed = signed.clone();
         changed[at] ^= 0x10;
-        let Some(outline) = passed(&changed, &[Hash::Sha256], 64) else {
+        let Some(outline) = pass(Passing::to_verify(&[Hash::Sha256]), &changed, 64) else {
             continue;
         };
         match (
@@ -113,7 +124,7 @@ fn another_hash_needs_all_of_the_image_again() {
     let signed = pki.sign(&image(&[3; 100]), "signer");
     let store = pki.store("ca");
     let verdict = |hash| {
-        let outline = passed(&signed, &[hash], 64).unwrap();
+        let outline = pass(Passing::to_verify(&[hash]), &signed, 64).unwrap();
         verify_outline(&outline, &store, &Policy::default()).unwrap()
     };
     assert!(verdict(Hash::Sha256).is_none());

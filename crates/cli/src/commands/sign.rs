@@ -133,7 +133,8 @@ mod present {
             }
             let hashes = self.hashes(identities);
             let mut copy = |part: &[u8]| draft.write(part);
-            let Some(outline) = input::pass(&self.image, &hashes, terminal, &mut copy)? else {
+            let Some(outline) = input::pass_to_sign(&self.image, &hashes, terminal, &mut copy)?
+            else {
                 return Ok(None);
             };
             let ends = kpeel_trust::sign_outline(&outline, &identities.0, &self.options())

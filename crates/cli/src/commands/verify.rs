@@ -151,8 +151,7 @@ mod present {
             terminal: &mut Terminal,
         ) -> Result<Layer> {
             let blamed = |error| trust_failure(&error).of(&self.image);
-            let nothing = &mut |_: &[u8]| Ok(());
-            if let Some(outline) = input::pass(&self.image, &[Hash::Sha256], terminal, nothing)? {
+            if let Some(outline) = input::pass_to_verify(&self.image, &[Hash::Sha256], terminal)? {
                 let report = kpeel_trust::verify_outline(&outline, store, policy);
                 if let Some(report) = report.map_err(blamed)? {
                     let format = outline.with_pe(sections::format).map_err(blamed)?;
