@@ -1,7 +1,7 @@
 //! Two programs at the same work.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -27,8 +27,8 @@ pub(crate) struct Contest {
     pub(crate) image: PathBuf,
     /// Whether the work was done, asked after each round.
     pub(crate) check: fn(&Contest) -> Outcome<()>,
-    /// What the peer leaves, if it leaves something.
-    pub(crate) peer_image: PathBuf,
+    /// What both leave, if they leave something.
+    pub(crate) made: Vec<PathBuf>,
 }
 
 /// What one program used in all rounds.
@@ -43,9 +43,15 @@ impl Contest {
     pub(crate) const HEAD: &'static str = "work           peer          ratio (of CPU time)   goal  peak memory (kpeel, peer, allowed)";
 
     /// Runs both in turn; the first round warms up and does not count. The result is a line.
+    ///
+    /// Images are made where there is none: what it costs to replace one is the file system's doing. ext4 writes a new
+    /// file to the disk before it takes an old one's name.
     pub(crate) fn fight(&self, rounds: usize) -> Outcome<String> {
         let (mut ours, mut theirs, mut digests) = (Total::default(), Total::default(), Vec::new());
         for round in 0..=rounds {
+            for made in &self.made {
+                remove(made)?;
+            }
             let (our, their) = (run(&self.kpeel)?, run(&self.peer)?);
             (self.check)(self)?;
             if round != 0 {
@@ -96,6 +102,14 @@ impl Total {
         self.times.push(usage.elapsed);
         self.cpu.push(usage.cpu);
         self.peak = self.peak.max(usage.peak);
+    }
+}
+
+/// Takes away what an earlier round has made.
+fn remove(path: &Path) -> Outcome<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
