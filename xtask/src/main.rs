@@ -34,7 +34,7 @@ const TASKS: &[Task] = &[
     ),
     (
         "lint",
-        "formatting and lints, warnings are errors; --kernel: clippy on what is compiled into Linux",
+        "formatting and lints, warnings are errors; --kernel: Linux's checkpatch, and clippy on what is compiled into it",
         lint,
     ),
     (

@@ -71,11 +71,13 @@ pub(crate) fn build(kernel: Kernel, archive: &Path, dir: &Path, log: &Log) -> Re
     Ok(build.result)
 }
 
-/// Lets clippy look at kpeel's side of this kernel, in a tree below `dir`, which is empty.
+/// Lets checkpatch and clippy look at kpeel's side of this kernel, in a tree below `dir`, which is empty.
 ///
 /// By itself: under clippy, the compiler makes other code.
 pub(crate) fn lint(kernel: Kernel, archive: &Path, dir: &Path, log: &Log) -> Result<()> {
     let build = Build::prepare(kernel, archive, dir, log)?;
+    say("checkpatch");
+    linux::Added::read()?.checkpatch(&build.tree, log)?;
     let driver = format!("CLIPPY_DRIVER={}", tools::CLIPPY);
     let (mut looked_at, mut found) = (0, Vec::new());
     say("clippy");

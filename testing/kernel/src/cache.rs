@@ -55,11 +55,11 @@ pub fn sizes(kernel: Kernel) -> Result<Option<String>> {
     Ok(Some(text))
 }
 
-/// Lets clippy look at kpeel's side of a patched kernel, whose build it belongs to: every lint that the kernel asks for
-/// must be silent. Nothing is kept but a log where it fails.
+/// Lets the kernel's checkpatch and clippy look at kpeel's side of a patched kernel: both must be silent, clippy with every
+/// lint that the kernel asks for. Nothing is kept but a log where it fails.
 ///
 /// # Errors
-/// Any [`Error`]; [`Error::Unexpected`] names what clippy found.
+/// Any [`Error`]; [`Error::Step`] quotes checkpatch, [`Error::Unexpected`] names what clippy found.
 pub fn lint(kernel: Kernel) -> Result<()> {
     let root = cache_dir().join("kernel");
     fs::create_dir_all(&root).map_err(Error::io("creating", &root))?;

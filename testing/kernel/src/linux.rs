@@ -15,6 +15,9 @@ const SHARED: &[(&str, &str)] = &[
     ("crates/envelope/src", "kernel/kexec_pe/envelope"),
 ];
 
+/// What checkpatch says without a reason: it takes the definition of a macro that stands for `__initconst` for a use of it.
+const CHECKPATCH_IS_WRONG: &str = "INIT_ATTRIBUTE";
+
 /// What is added to Debian's source.
 #[derive(Debug)]
 pub(crate) struct Added {
@@ -77,6 +80,31 @@ impl Added {
             lines.push(format!("patch {name} {digest}"));
         }
         Ok(lines)
+    }
+
+    /// Has the kernel's own checkpatch look at every patch and every file of C; `tree` is Linux's.
+    ///
+    /// # Errors
+    /// [`Error::Step`] with what it said.
+    pub(crate) fn checkpatch(&self, tree: &Path, log: &Log) -> Result<()> {
+        let patches = self.patches.iter().map(|patch| (None, patch));
+        let files = self.files.iter().map(|file| (Some("--file"), &file.from));
+        let files =
+            files.filter(|(_, file)| file.extension().is_some_and(|end| end == "c" || end == "h"));
+        for (option, path) in patches.chain(files) {
+            let mut program = Command::new("perl");
+            program.arg(tree.join("scripts/checkpatch.pl"));
+            program.arg(format!("--root={}", tree.display()));
+            program.args(["--quiet", "--no-summary", "--show-types"]);
+            program.args(["--ignore", CHECKPATCH_IS_WRONG]);
+            program.args(option).arg(path);
+            log.run(
+                &mut program,
+                &format!("checkpatch {}", path.display()),
+                |_| (),
+            )?;
+        }
+        Ok(())
     }
 
     /// Copies the files into the tree and applies the patches.

@@ -10,7 +10,7 @@ usage: kpeel-kernel path --arch ARCH [--stock | --debug | --sanitize] [--image I
                                                                      print the image's path, building the kernel if need be
        kpeel-kernel path --arch x86_64 --sizes                       print instead, as JSON, what kpeel's side adds to
                                                                       the kernel's size, in bytes
-       kpeel-kernel lint                                             let clippy look at kpeel's side, as x86_64 builds it
+       kpeel-kernel lint                                             let checkpatch and clippy look at kpeel's side
        kpeel-kernel packages                                         name the Debian packages that builds need
 ARCH: arm64, x86_64 (not with --stock)
 IMAGE: Image (arm64), bzImage (x86_64), bzImage.forced (x86_64: signatures are enforced); with --stock also
