@@ -81,7 +81,9 @@ impl Draft {
         std::thread::scope(|scope| {
             let (send, receive) = mpsc::sync_channel(AHEAD);
             let (give_back, used) = mpsc::channel();
-            let reader = scope.spawn(move || read_ahead(from, len, &send, &used));
+            let reader = std::thread::Builder::new()
+                .spawn_scoped(scope, move || read_ahead(from, len, &send, &used))
+                .map_err(|error| Failure::io(path, "read", error))?;
             let mut written = Ok(());
             for part in receive {
                 written = self.write(&part);

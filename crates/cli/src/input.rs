@@ -127,7 +127,7 @@ pub(crate) fn pass_to_sign(
     let outline = std::thread::scope(|scope| {
         let (send, receive) = mpsc::sync_channel::<Arc<Vec<u8>>>(WAITING);
         let (give_back, used) = mpsc::channel();
-        let worker = scope.spawn(move || {
+        let work = move || {
             let mut passing = kpeel_trust::Passing::to_sign(hashes);
             for part in receive {
                 passing.update(&part);
@@ -135,7 +135,10 @@ pub(crate) fn pass_to_sign(
                 let _ = give_back.send(part);
             }
             passing
-        });
+        };
+        let worker = std::thread::Builder::new()
+            .spawn_scoped(scope, work)
+            .map_err(|error| Failure::io(path, "read", error))?;
         let read = read_parts(&mut file, path, &used, &mut |part| {
             progress.advance(part.len() as u64);
             // It is gone only if it panics, which is told below.

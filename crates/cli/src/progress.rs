@@ -41,11 +41,15 @@ impl Progress {
         if !self.interactive {
             return;
         }
-        let (sender, _) = self.drawing.get_or_insert_with(|| {
+        if self.drawing.is_none() {
             let (sender, steps) = mpsc::channel();
-            (sender, thread::spawn(move || draw(&steps)))
-        });
-        let _ = sender.send(Step::Begin(what.into(), len));
+            let thread = thread::Builder::new().spawn(move || draw(&steps));
+            // Where the system starts no thread, nothing is drawn; the work goes on.
+            self.drawing = thread.ok().map(|thread| (sender, thread));
+        }
+        if let Some((sender, _)) = &self.drawing {
+            let _ = sender.send(Step::Begin(what.into(), len));
+        }
     }
 
     /// Says that `bytes` more bytes are done.

@@ -2,7 +2,8 @@
 //!
 //! A result is touched for the first time while it is unpacked. Under pages of 4 KiB that costs a page fault for
 //! each, which took 5 to 10 % of the time of a fast decoder; under large ones (Linux, Documentation/admin-guide/mm/
-//! transhuge.rst) next to nothing. A file that is read into memory costs the same. Only whole large pages inside the block are used, so it takes no more memory.
+//! transhuge.rst) next to nothing. A file that is read into memory costs the same. Only whole large pages inside the
+//! block are used, so it takes no more memory.
 //!
 //! UNSAFETY: `madvise` is unsafe since some kinds of advice throw contents away; this one changes only the size of
 //! the pages that back them.

@@ -111,7 +111,9 @@ impl Buffer {
         advise_large_pages(&mut bytes, len as u64);
         let (filled, result) = std::thread::scope(|scope| {
             let (send, receive) = std::sync::mpsc::channel::<&[u8]>();
-            let worker = scope.spawn(move || beside(&mut receive.into_iter()));
+            let worker = std::thread::Builder::new()
+                .spawn_scoped(scope, move || beside(&mut receive.into_iter()))
+                .map_err(|error| told(&error, "thread", "the system starts none"))?;
             let filled = fill(&mut bytes, &mut file, &mut |part| {
                 each(part)?;
                 // A worker that has seen enough does not listen any more.
@@ -120,12 +122,9 @@ impl Buffer {
             });
             drop(send);
             let result = worker.join();
-            (
-                filled,
-                result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            )
-        });
-        let filled = filled?;
+            let result = result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok((filled?, result))
+        })?;
         bytes.truncate(filled);
         if filled == len {
             read_onto(&mut bytes, file, 0, &mut each)?;
@@ -335,9 +334,13 @@ fn no_memory() -> Error {
     Error::reason(Class::System(ENOMEM), "memory", "the system has none left")
 }
 
-fn system(step: &'static str, error: &std::io::Error) -> Error {
+fn system(step: &'static str, error: &io::Error) -> Error {
+    told(error, step, "reading the file failed")
+}
+
+fn told(error: &io::Error, step: &'static str, what: &'static str) -> Error {
     let errno = error.raw_os_error().unwrap_or(EIO);
-    Error::reason(Class::System(errno), step, "reading the file failed")
+    Error::reason(Class::System(errno), step, what)
 }
 
 #[cfg(test)]

@@ -172,11 +172,15 @@ fn stdin(order: &Order) -> Result<File> {
 fn collect(mut child: Child) -> Result<(Vec<u8>, ExitStatus)> {
     let mut text = Vec::new();
     let said = child.stderr.take();
-    let said = said.map(|stderr| thread::spawn(move || pass_on(stderr)));
-    let read = match child.stdout.take() {
+    let said = said.map(|stderr| thread::Builder::new().spawn(move || pass_on(stderr)));
+    let (said, started) = match said.transpose() {
+        Ok(said) => (said, Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    let read = started.and_then(|()| match child.stdout.take() {
         Some(stdout) => stdout.take(ANSWER_MAX).read_to_end(&mut text).map(|_| ()),
         None => Ok(()),
-    };
+    });
     if read.is_err() || text.len() as u64 == ANSWER_MAX {
         let _ = child.kill();
     }
