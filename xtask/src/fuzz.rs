@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::Failure;
 use crate::fuzz_record::{Done, Record};
@@ -19,8 +20,8 @@ const CFLAGS: &str = "-fsanitize=address";
 const CC: &str = "clang-22";
 /// A leak check needs to trace the process, which containers forbid.
 const ASAN_OPTIONS: &str = "detect_leaks=0:allocator_may_return_null=1";
-/// What one input may take: seconds, MiB.
-const BOUNDS: [&str; 3] = ["-timeout=20", "-rss_limit_mb=1024", "-malloc_limit_mb=512"];
+/// What one input may take: seconds, MiB; and what all the inputs kept by an hour's run may.
+const BOUNDS: [&str; 3] = ["-timeout=20", "-malloc_limit_mb=512", "-rss_limit_mb=3072"];
 /// The longest input.
 const MAX_LEN: &str = "-max_len=16384";
 
@@ -32,19 +33,39 @@ pub(crate) fn fuzz(args: &[String]) -> Result<(), Failure> {
     let host = host()?;
     build(&root, &host)?;
     let built = root.join("target").join(&host).join("debug");
-    for batch in options.targets.chunks(options.jobs) {
-        let started: Vec<_> = batch
-            .iter()
-            .map(|target| start(&root, &built, target, options.seconds))
-            .collect();
-        for (target, child) in batch.iter().zip(started) {
-            let done = finish(&root, target, child?)?;
-            if options.record {
-                Record::add(&root.join("record.json"), target, &done)?;
+    let record = options.record.then(|| Mutex::new(root.join("record.json")));
+    let run = |target: &str| {
+        let child = start(&root, &built, target, options.seconds)?;
+        let done = finish(&root, target, child)?;
+        record
+            .as_ref()
+            .map_or(Ok(()), |path| Record::add(&locked(path), target, &done))
+    };
+    let queue = Mutex::new(options.targets.iter());
+    let next = || locked(&queue).next();
+    // A target that finds something stops neither the others nor their being counted.
+    let failures = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(target) = next() {
+            if let Err(failure) = run(target) {
+                locked(&failures).push(failure.to_string());
             }
         }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..options.jobs {
+            scope.spawn(work);
+        }
+    });
+    let failures = locked(&failures);
+    if failures.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    Err(Failure::Step(failures.join("\n")))
+}
+
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Options {

@@ -93,6 +93,15 @@ enum Failure {
     Packages(Missing),
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Step(what) => f.write_str(what),
+            Self::Packages(missing) => missing.fmt(f),
+        }
+    }
+}
+
 /// Exit code when packages are missing and cannot be installed from here.
 const EXIT_PACKAGES: u8 = 3;
 
@@ -104,16 +113,13 @@ fn main() -> ExitCode {
     let Some((_, _, task)) = TASKS.iter().find(|(task, ..)| task == name) else {
         return usage();
     };
-    match task(rest) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Step(what)) => {
-            eprintln!("xtask: {name}: {what}");
-            ExitCode::FAILURE
-        }
-        Err(Failure::Packages(missing)) => {
-            eprintln!("xtask: {name}: {missing}");
-            ExitCode::from(EXIT_PACKAGES)
-        }
+    let Err(failure) = task(rest) else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("xtask: {name}: {failure}");
+    match failure {
+        Failure::Step(_) => ExitCode::FAILURE,
+        Failure::Packages(_) => ExitCode::from(EXIT_PACKAGES),
     }
 }
 
