@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Kind};
 use crate::error::{Error, Result};
 use crate::loader_conf::{default_pattern, matches};
 use crate::{order, type1, type2};
@@ -69,8 +69,14 @@ impl Boot {
                 boot.add(type2::read(&path));
             }
             if boot.default_pattern.is_none() {
-                let conf = fs::read_to_string(partition.join("loader/loader.conf"));
-                boot.default_pattern = conf.ok().as_deref().and_then(default_pattern);
+                let path = partition.join("loader/loader.conf");
+                match fs::read(&path) {
+                    Ok(bytes) => {
+                        boot.default_pattern = default_pattern(&String::from_utf8_lossy(&bytes));
+                    }
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(source) => boot.problems.push(Error::Read { path, source }),
+                }
             }
         }
         if let Some(id) = efi_default(root) {
@@ -122,17 +128,15 @@ impl Boot {
     /// [`Error::NoSuchEntry`].
     pub fn entry(&self, id: &str) -> Result<&Entry> {
         let is_it = |entry: &&Entry| {
-            let (name, profile) = entry.id.split_once('@').unwrap_or((&entry.id, ""));
-            let stem = name
-                .strip_suffix(".conf")
-                .or(name.strip_suffix(".efi"))
-                .unwrap_or(name);
-            let short = if profile.is_empty() {
-                stem.to_owned()
-            } else {
-                format!("{stem}@{profile}")
+            let ending = match entry.kind {
+                Kind::Type1 => ".conf",
+                Kind::Type2 => ".efi",
             };
-            entry.id == id || short == id
+            // Behind the ending only a profile stands.
+            let parts = entry.id.rsplit_once(ending);
+            let is_short =
+                parts.is_some_and(|(stem, profile)| id.strip_prefix(stem) == Some(profile));
+            entry.id == id || is_short
         };
         self.entries
             .iter()
@@ -148,7 +152,10 @@ impl Boot {
             Ok(entries) => {
                 for entry in entries {
                     // The same file through two mounts is one entry.
-                    if !self.entries.iter().any(|other| other.id == entry.id) {
+                    let same = |other: &Entry| {
+                        other.id == entry.id && other.tries_left == entry.tries_left
+                    };
+                    if !self.entries.iter().any(same) {
                         self.entries.push(entry);
                     }
                 }

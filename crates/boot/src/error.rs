@@ -18,6 +18,14 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A file is no PE image, though it starts as one.
+    #[error("{}: {error}", path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: kpeel_envelope::error::Error,
+    },
     /// An entry does not read as it must.
     #[error("{}: {key}: found {found}, needed {needed}", path.display())]
     Malformed {

@@ -9,8 +9,16 @@ pub(crate) fn default_pattern(text: &str) -> Option<String> {
     let pairs = lines.filter_map(|line| line.split_once(char::is_whitespace));
     pairs
         .filter(|(key, _)| *key == "default")
-        .map(|(_, value)| value.trim().to_owned())
+        .map(|(_, value)| unquoted(value.trim()).to_owned())
         .next_back()
+}
+
+/// Without the quotes around it, if both are there, as in systemd-boot.
+fn unquoted(value: &str) -> &str {
+    let inner = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    inner.unwrap_or(value)
 }
 
 /// Shell-style matching with `*` and `?`, without regard to case, as systemd-boot does it.

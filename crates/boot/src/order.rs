@@ -40,8 +40,25 @@ fn compare(one: &Entry, other: &Entry) -> Ordering {
 }
 
 fn newest_first(one: Option<&String>, other: Option<&String>) -> Ordering {
-    let version = |text: Option<&String>| Version::from(text.map_or("", String::as_str));
+    let version = |text: Option<&String>| {
+        Version::from(without_leading_zeros(text.map_or("", String::as_str)))
+    };
     version(other).cmp(&version(one))
+}
+
+/// UAPI.10 takes 00123 and 123 for equal; `uapi_version` skips a zero only before another one.
+fn without_leading_zeros(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    let mut in_number = false;
+    while let Some(letter) = letters.next() {
+        let leads = letter == '0' && !in_number && letters.peek().is_some_and(char::is_ascii_digit);
+        if !leads {
+            kept.push(letter);
+            in_number = letter.is_ascii_digit();
+        }
+    }
+    kept
 }
 
 #[cfg(test)]

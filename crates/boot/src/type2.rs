@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use kpeel_envelope::pe::Pe;
+use kpeel_envelope::pe::{Pe, looks_like_pe};
+use kpeel_envelope::section::Section as Found;
 use kpeel_formats::uki::Kind as Section;
 
 use crate::entry::{Entry, Kind, split_counter};
@@ -12,30 +13,31 @@ use crate::error::{Error, Result};
 /// Reads the image at `path`; none for files that are no UKI.
 ///
 /// # Errors
-/// [`Error::Read`].
+/// [`Error::Read`], [`Error::Image`] for what starts as a PE image and is none, and [`Error::Malformed`] for texts too long.
 pub(crate) fn read(path: &Path) -> Result<Vec<Entry>> {
     let bytes = fs::read(path).map_err(|source| Error::Read {
         path: path.to_owned(),
         source,
     })?;
-    let Ok(pe) = Pe::parse(&bytes) else {
-        return Ok(Vec::new());
+    let pe = match Pe::parse(&bytes) {
+        Ok(pe) => pe,
+        Err(_) if !looks_like_pe(&bytes) => return Ok(Vec::new()),
+        Err(error) => {
+            let path = path.to_owned();
+            return Err(Error::Image { path, error });
+        }
     };
     if pe.find(Section::Linux.name()).next().is_none() {
         return Ok(Vec::new());
     }
-    let name = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let stem = name.strip_suffix(".efi").unwrap_or(&name);
-    let (stem, tries_left) = split_counter(stem);
-    let base = base(&pe, path, stem, tries_left);
-    let profiles: Vec<String> = pe
+    // The ending may be in either case.
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let (stem, tries_left) = split_counter(&stem);
+    let base = base(&pe, path, stem, tries_left)?;
+    let profiles = pe
         .find(Section::Profile.name())
-        .map(|section| text(section.data()))
-        .collect();
+        .map(|section| text(path, &section))
+        .collect::<Result<Vec<String>>>()?;
     if profiles.is_empty() {
         return Ok(vec![base]);
     }
@@ -46,14 +48,17 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Entry>> {
         .collect())
 }
 
-fn base(pe: &Pe<'_>, path: &Path, stem: &str, tries_left: Option<u32>) -> Entry {
-    let section = |kind: Section| pe.find(kind.name()).next().map(|found| text(found.data()));
-    let release = section(Section::Osrel).unwrap_or_default();
+fn base(pe: &Pe<'_>, path: &Path, stem: &str, tries_left: Option<u32>) -> Result<Entry> {
+    let section = |kind: Section| {
+        let found = pe.find(kind.name()).next();
+        found.map(|found| text(path, &found)).transpose()
+    };
+    let release = section(Section::Osrel)?.unwrap_or_default();
     let id = format!("{stem}.efi");
     let mut entry = Entry::new(id, Kind::Type2, path.to_owned(), path.to_owned());
     entry.title = first(&release, &["PRETTY_NAME", "NAME", "ID"]).unwrap_or(entry.title);
     entry.sort_key = first(&release, &["IMAGE_ID", "ID"]);
-    entry.version = section(Section::Uname)
+    entry.version = section(Section::Uname)?
         .map(|uname| uname.trim().to_owned())
         .filter(|uname| !uname.is_empty())
         .or_else(|| {
@@ -63,7 +68,7 @@ fn base(pe: &Pe<'_>, path: &Path, stem: &str, tries_left: Option<u32>) -> Entry 
             )
         });
     entry.tries_left = tries_left;
-    entry
+    Ok(entry)
 }
 
 fn with_profile(base: &Entry, profile: &str, number: u32) -> Entry {
@@ -89,10 +94,22 @@ fn first(text: &str, keys: &[&str]) -> Option<String> {
     })
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes)
+/// Most bytes of a section that is read as text, of which every profile's entry has a copy.
+const TEXT_MAX: usize = 16 << 10;
+
+fn text(path: &Path, section: &Found<'_>) -> Result<String> {
+    let bytes = section.data();
+    if bytes.len() > TEXT_MAX {
+        return Err(Error::Malformed {
+            path: path.to_owned(),
+            key: section.name().escape_ascii().to_string(),
+            found: format!("{} bytes", bytes.len()),
+            needed: "at most 16384 bytes",
+        });
+    }
+    Ok(String::from_utf8_lossy(bytes)
         .trim_end_matches('\0')
-        .to_owned()
+        .to_owned())
 }
 
 #[cfg(test)]

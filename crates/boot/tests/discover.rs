@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 use kpeel_boot::{Boot, Error, Partitions};
 
+#[path = "../../envelope/tests/support/mod.rs"]
+mod support;
+use support::image;
+
 /// A system's root, gone with the value.
 struct Root(PathBuf);
 
@@ -123,4 +127,123 @@ fn a_system_without_entries_says_where_it_looked() {
             .to_string()
             .contains("/nowhere/esp")
     );
+}
+
+/// Two entries, `a.conf` and `z.conf`, of which `z.conf` comes first, and this `loader.conf`.
+fn with_conf(name: &str, conf: &[u8]) -> Root {
+    let entries: [(&str, &[u8]); 3] = [
+        ("efi/loader/entries/a.conf", b"linux /a\n"),
+        ("efi/loader/entries/z.conf", b"linux /z\n"),
+        ("efi/loader/loader.conf", conf),
+    ];
+    Root::new(name, &entries)
+}
+
+#[test]
+fn loader_conf_is_read_as_systemd_boot_does() {
+    for (name, conf) in [
+        ("latin-1", &b"# caf\xe9\ndefault a.conf\n"[..]),
+        ("quotes", b"default \"a.conf\"\n"),
+    ] {
+        let root = with_conf(name, conf);
+        assert_eq!(root.boot().default_entry().unwrap().id, "a.conf", "{name}");
+    }
+}
+
+#[test]
+fn loader_conf_that_cannot_be_read_is_told() {
+    let root = Root::new(
+        "unreadable",
+        &[("efi/loader/loader.conf/a-file-below", b"")],
+    );
+    let boot = root.boot();
+    let [Error::Read { path, .. }] = boot.problems() else {
+        panic!("{:?}", boot.problems());
+    };
+    assert_eq!(*path, root.0.join("efi/loader/loader.conf"));
+}
+
+#[test]
+fn an_entry_that_failed_does_not_hide_another_of_its_id() {
+    let root = Root::new(
+        "counters",
+        &[
+            ("efi/loader/entries/a+0-3.conf", b"linux /bad\n"),
+            ("efi/loader/entries/a.conf", b"linux /good\n"),
+        ],
+    );
+    let boot = root.boot();
+    assert_eq!(boot.entries().len(), 2);
+    assert_eq!(boot.entry("a.conf").unwrap().image, root.0.join("efi/good"));
+    assert_eq!(boot.default_entry().unwrap().tries_left, None);
+}
+
+#[test]
+fn an_id_may_hold_what_marks_a_profile() {
+    let root = Root::new("at", &[("efi/loader/entries/a@b.conf", b"linux /a\n")]);
+    for id in ["a@b.conf", "a@b"] {
+        assert_eq!(root.boot().entry(id).unwrap().id, "a@b.conf");
+    }
+}
+
+#[test]
+fn versions_are_compared_as_numbers() {
+    let root = Root::new(
+        "zeros",
+        &[
+            (
+                "efi/loader/entries/a.conf",
+                b"linux /a\nsort-key k\nversion 6.9\n",
+            ),
+            (
+                "efi/loader/entries/b.conf",
+                b"linux /b\nsort-key k\nversion 6.01\n",
+            ),
+        ],
+    );
+    assert_eq!(ids(&root.boot()), ["a.conf", "b.conf"]);
+}
+
+#[test]
+fn a_uki_counts_tries_whatever_the_case_of_its_ending() {
+    let uki = image(&[(".linux", b"kernel")]);
+    let root = Root::new("upper", &[("efi/EFI/Linux/U+0.EFI", &uki)]);
+    let boot = root.boot();
+    let entry = &boot.entries()[0];
+    assert_eq!((entry.id.as_str(), entry.tries_left), ("U.efi", Some(0)));
+}
+
+#[test]
+fn a_damaged_uki_is_told() {
+    let uki = image(&[(".linux", b"kernel")]);
+    let cut = uki.get(..uki.len() - 1).unwrap();
+    let root = Root::new("cut", &[("efi/EFI/Linux/cut.efi", cut)]);
+    let boot = root.boot();
+    assert!(boot.entries().is_empty());
+    let [problem @ Error::Image { .. }] = boot.problems() else {
+        panic!("{:?}", boot.problems());
+    };
+    let text = problem.to_string();
+    assert!(text.contains("cut.efi: malformed: "), "{text}");
+    assert!(text.contains("found 1536"), "{text}");
+}
+
+/// Every profile's entry has a copy of what the image calls itself.
+#[test]
+fn texts_of_a_uki_are_bounded() {
+    let long = |len: usize| [&b"ID="[..], &vec![b'x'; len - 3]].concat();
+    for (len, listed) in [(16 << 10, 1), ((16 << 10) + 1, 0)] {
+        let uki = image(&[(".linux", b"kernel"), (".osrel", &long(len))]);
+        let root = Root::new("long", &[("efi/EFI/Linux/long.efi", &uki)]);
+        let boot = root.boot();
+        assert_eq!(boot.entries().len(), listed);
+        for problem in boot.problems() {
+            let text = problem.to_string();
+            assert!(
+                text.ends_with("long.efi: .osrel: found 16385 bytes, needed at most 16384 bytes"),
+                "{text}"
+            );
+        }
+        assert_eq!(boot.problems().len(), 1 - listed);
+    }
 }
