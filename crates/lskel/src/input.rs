@@ -27,6 +27,9 @@ const BTF_EXT: &str = ".BTF.ext";
 /// Where `.BTF.ext`'s header holds the length of its CO-RE records (`struct btf_ext_header`).
 const CORE_RELO_LEN_AT: usize = 28;
 
+/// Longest name of a section or symbol; names may share bytes, so that a small object can hold many long ones.
+const MAX_NAME: usize = 4096;
+
 /// Licences under which Linux lets a program call kfuncs (`license_is_gpl_compatible`).
 const GPL_COMPATIBLE: &[&str] = &[
     "GPL",
@@ -104,8 +107,14 @@ impl<'a> Object<'a> {
             .symbols(LE, file, SHT_SYMTAB)
             .map_err(|e| broken("symbol table", e))?;
         let mut sections = Vec::new();
+        let mut left = file.len();
         for header in table.iter() {
-            sections.push(read_section(&table, header, file)?);
+            let section = read_section(&table, header, file)?;
+            left = left.checked_sub(section.data.len()).ok_or_else(|| {
+                let at = format!("section `{}`", section.name);
+                Error::malformed(at, "bytes that other sections hold too", "bytes of its own")
+            })?;
+            sections.push(section);
         }
         for header in table.iter() {
             attach_relocations(&mut sections, header, file, &symbol_table)?;
@@ -155,6 +164,10 @@ fn check_header(elf: &Elf) -> Result<(), Error> {
 }
 
 fn text(at: impl Display, bytes: &[u8]) -> Result<&str, Error> {
+    if bytes.len() > MAX_NAME {
+        let (found, needed) = (bytes.len(), format!("at most {MAX_NAME} bytes"));
+        return Err(Error::malformed(at, format_args!("{found} bytes"), needed));
+    }
     core::str::from_utf8(bytes)
         .map_err(|_| Error::malformed(at, String::from_utf8_lossy(bytes), "UTF-8"))
 }

@@ -421,3 +421,31 @@ fn leaves_out_what_nothing_refers_to() {
     };
     assert_eq!(result(&with_more), result(&elf::sound()));
 }
+
+/// Otherwise a small file could say as much as hundreds of large ones.
+#[test]
+fn refuses_sections_that_share_bytes() {
+    let mut bytes = elf::sound().bytes();
+    let len = bytes.len() as u64;
+    let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    // `e_shoff` and then `sh_offset` and `sh_size` of `.rodata`, which is made the whole file.
+    let header = word(40) as usize + 64 * (elf::RODATA + 1);
+    bytes[header + 24..header + 32].fill(0);
+    bytes[header + 32..header + 40].copy_from_slice(&len.to_le_bytes());
+    let error = link(&bytes).unwrap_err();
+    assert!(matches!(error, Error::Malformed { .. }), "{error:?}");
+    check("bytes that other sections hold too", &error);
+}
+
+#[test]
+fn refuses_long_names() {
+    let named = |object: &mut Object, len: usize| {
+        let mut symbol = object.symbols[0].clone();
+        symbol.name = "n".repeat(len);
+        object.symbols.push(symbol);
+    };
+    accepts(|o| named(o, 4096));
+    malformed("found 4097 bytes, needed at most 4096 bytes", |o| {
+        named(o, 4097);
+    });
+}
