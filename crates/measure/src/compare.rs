@@ -94,12 +94,16 @@ pub fn compare(
         let why = "found no bank in the log that was asked for or is known, needed one";
         return Err(Error::reason(Class::Unsupported, "event log", why));
     };
-    let logged = log.of_pcr(PCR).count() as u64;
-    Limits::check("events of PCR 11", logged, EVENTS_MAX)?;
-    if logged == 0 {
+    let count = log.of_pcr(PCR).count() as u64;
+    Limits::check("events of PCR 11", count, EVENTS_MAX)?;
+    // Once: a log has many events of other registers, and profiles times candidates look at these.
+    let named = |event| (LogEvent::description(event), event);
+    let logged: Vec<(String, &LogEvent<'_>)> = log.of_pcr(PCR).map(named).collect();
+    if logged.is_empty() {
         let why = "found no event of PCR 11: the boot did not go through systemd's stub";
         return Err(Error::reason(Class::Unsupported, "event log", why));
     }
+    let replayed: Vec<_> = banks.iter().map(|bank| log.replay(PCR, *bank)).collect();
     let profiles = match profile {
         Some(profile) => profile..profile.saturating_add(1),
         None => 0..table.profiles()?,
@@ -107,11 +111,15 @@ pub fn compare(
     let mut best: Option<Comparison> = None;
     for profile in profiles {
         let picks = Picks {
-            dtbauto: picked(table, log, profile, Kind::Dtbauto, picks.dtbauto, first)?,
-            efifw: picked(table, log, profile, Kind::Efifw, picks.efifw, first)?,
+            dtbauto: picked(table, &logged, profile, Kind::Dtbauto, picks.dtbauto, first)?,
+            efifw: picked(table, &logged, profile, Kind::Efifw, picks.efifw, first)?,
         };
         let measured = table.measured(profile, picks, &banks)?;
-        let this = beside(table, log, measured);
+        let this = Comparison {
+            rows: beside(table, &logged, &measured),
+            measured,
+            logged: replayed.clone(),
+        };
         let better = |best: &Comparison| this.differences() < best.differences();
         if best.as_ref().is_none_or(better) {
             best = Some(this);
@@ -123,7 +131,7 @@ pub fn compare(
 /// Which section of a kind that hardware chooses the log shows.
 fn picked(
     table: &Table<'_>,
-    log: &EventLog<'_>,
+    log: &[(String, &LogEvent<'_>)],
     profile: u64,
     kind: Kind,
     given: Option<usize>,
@@ -134,8 +142,8 @@ fn picked(
     }
     for number in 0..table.candidates(profile, kind)? {
         let digest = table.candidate(profile, kind, number, bank)?;
-        let logged = |event: &LogEvent<'_>| event.digest(bank) == digest.as_ref();
-        if digest.is_some() && log.of_pcr(PCR).any(logged) {
+        let logged = |(_, event): &(String, &LogEvent<'_>)| event.digest(bank) == digest.as_ref();
+        if digest.is_some() && log.iter().any(logged) {
             return Ok(Some(number));
         }
     }
@@ -144,9 +152,7 @@ fn picked(
 
 /// Both sides beside each other. Each section has two events of its name in either, so names
 /// align them: an event whose section the other side does not have stands alone.
-fn beside(table: &Table<'_>, log: &EventLog<'_>, measured: Measured) -> Comparison {
-    let named = |event| (LogEvent::description(event), event);
-    let logged: Vec<(String, &LogEvent<'_>)> = log.of_pcr(PCR).map(named).collect();
+fn beside(table: &Table<'_>, logged: &[(String, &LogEvent<'_>)], measured: &Measured) -> Vec<Row> {
     let mut rest = logged.iter().peekable();
     let mut rows = Vec::new();
     for (at, event) in measured.events.iter().enumerate() {
@@ -163,12 +169,7 @@ fn beside(table: &Table<'_>, log: &EventLog<'_>, measured: Measured) -> Comparis
         }
     }
     rows.extend(rest.map(unexpected));
-    let replayed = measured.banks.iter().map(|bank| log.replay(PCR, *bank));
-    Comparison {
-        logged: replayed.collect(),
-        measured,
-        rows,
-    }
+    rows
 }
 
 fn unexpected((description, event): &(String, &LogEvent<'_>)) -> Row {
