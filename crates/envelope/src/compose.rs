@@ -3,7 +3,7 @@
 use super::error::{Class, Error, Needed, Refusal, Result};
 use super::host::Host;
 use super::limits::{Limits, ABI_SIZE_MAX};
-use super::publication::Resource;
+use super::publication::{Resource, MAX_PUBLICATIONS};
 
 /// Initrds are joined at multiples of this (the kernel's unpacker skips zeros between archives,
 /// and archives start at multiples of 4: `Documentation/driver-api/early-userspace`).
@@ -11,6 +11,9 @@ pub const INITRD_ALIGNMENT: usize = 4;
 
 /// Highest profile number a selector can name.
 pub const MAX_PROFILE: u32 = 255;
+
+/// Most digits of a selector, leading zeros included: as many as the UKI parser reads.
+const DIGITS_MAX: usize = 10;
 
 /// Splits the profile selector `@N ` off a command line: the number, and the rest without the
 /// selector and its one space.
@@ -30,7 +33,7 @@ pub fn split_selector(cmdline: &[u8]) -> Result<(Option<u32>, &[u8])> {
     let digits = digits.unwrap_or(&[]);
     let number = core::str::from_utf8(digits)
         .ok()
-        .filter(|_| digits.iter().all(u8::is_ascii_digit));
+        .filter(|_| digits.len() <= DIGITS_MAX && digits.iter().all(u8::is_ascii_digit));
     match number
         .and_then(|text| text.parse::<u32>().ok())
         .filter(|number| *number <= MAX_PROFILE)
@@ -63,32 +66,36 @@ pub fn cmdline_text(bytes: &[u8]) -> Result<&[u8]> {
     Ok(text)
 }
 
-/// Joins two optional parts of `resource`, the image's first.
+/// Joins the parts of `resource` that there are, in order, of [`MAX_PUBLICATIONS`] at most; each is copied once.
 ///
 /// # Errors
 /// `Refused` (bound) when the whole is too large, and what [`Host::concat`] returns.
 pub fn join<H: Host>(
     host: &mut H,
     resource: Resource,
-    first: Option<H::Buffer>,
-    second: Option<H::Buffer>,
+    parts: &[Option<H::Buffer>],
 ) -> Result<Option<H::Buffer>> {
-    let joined = match (first, second) {
-        (Some(first), Some(second)) => {
-            let (one, two) = (first.as_ref(), second.as_ref());
-            let joint: &[u8] = match resource {
-                Resource::Cmdline => b" ",
-                _ => padding(one.len()),
-            };
-            check_size(host, resource, &[one.len(), joint.len(), two.len()])?;
-            Some(host.concat(&[one, joint, two])?)
+    let mut pieces: [&[u8]; 2 * MAX_PUBLICATIONS] = [&[]; 2 * MAX_PUBLICATIONS];
+    let mut pairs = pieces.chunks_exact_mut(2);
+    let (mut size, mut only, mut count) = (0_usize, None, 0_u32);
+    for part in parts.iter().flatten() {
+        let bytes = part.as_ref();
+        let joint: &[u8] = match resource {
+            _ if count == 0 => &[],
+            Resource::Cmdline => b" ",
+            _ => padding(size),
+        };
+        size = size.saturating_add(joint.len()).saturating_add(bytes.len());
+        if let Some([before, piece]) = pairs.next() {
+            (*before, *piece) = (joint, bytes);
         }
-        (one, other) => one.or(other),
-    };
-    if let Some(whole) = &joined {
-        check_size(host, resource, &[whole.as_ref().len()])?;
+        (only, count) = (Some(part), count.saturating_add(1));
     }
-    Ok(joined)
+    check_size(host, resource, &[size])?;
+    match count {
+        0 | 1 => Ok(only.cloned()),
+        _ => host.concat(&pieces).map(Some),
+    }
 }
 
 /// Refuses what policy does not let a caller add: with enforced signatures, the signature covers

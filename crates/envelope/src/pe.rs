@@ -55,8 +55,7 @@ impl<'a> Pe<'a> {
     /// Reads and checks headers and tables.
     ///
     /// # Errors
-    /// `Malformed` with field, found and needed; `Unsupported` for PE32 and for machines that are
-    /// no EFI application's.
+    /// `Malformed` with field, found and needed; `Unsupported` for PE32.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
         let headers = Headers::parse(bytes)?;
         let table_len = usize::from(headers.number_of_sections).saturating_mul(SECTION_HEADER_SIZE);

@@ -12,7 +12,7 @@ use super::error::{Class, Error, Needed, Result};
 use super::host::{Envelope, Host, Source, Stage, Trust};
 use super::limits::{Limits, ABI_SIZE_MAX};
 use super::pe::{looks_like_pe, Pe, SUBSYSTEM_EFI_APPLICATION};
-use super::publication::{Complaint, Publications, Resource};
+use super::publication::{Complaint, Publications, Resource, MAX_PUBLICATIONS};
 
 /// Name of the section that holds the carrier.
 pub const SECTION_BPF: &str = ".bpf";
@@ -284,15 +284,17 @@ impl<H: Host> Pipeline<'_, H> {
         publications: &mut Publications<H::Buffer>,
         resource: Resource,
     ) -> Result<Option<H::Buffer>> {
-        let mut whole = None;
-        while let Some(part) = publications.take(resource) {
-            let part = match resource {
+        let mut parts = [const { None }; MAX_PUBLICATIONS];
+        for slot in &mut parts {
+            let Some(part) = publications.take(resource) else {
+                break;
+            };
+            *slot = match resource {
                 Resource::Cmdline => text(self.host, part.bytes)?,
                 _ => Some(part.bytes),
             };
-            whole = join(self.host, resource, whole, part)?;
         }
-        Ok(whole)
+        join(self.host, resource, &parts)
     }
 }
 
@@ -389,7 +391,7 @@ fn compose_one<H: Host>(
         envelope: image.as_ref().map(|(_, depth)| *depth),
         caller: caller.is_some(),
     };
-    join(host, resource, image.map(|(bytes, _)| bytes), caller)
+    join(host, resource, &[image.map(|(bytes, _)| bytes), caller])
 }
 
 /// The caller's command line without its selector, and the profile it selects.

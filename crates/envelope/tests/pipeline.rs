@@ -372,3 +372,25 @@ fn a_bad_signature_stops_before_any_parser() {
     );
     assert_eq!(host.log, ["verdict 1"]);
 }
+
+#[test]
+fn every_part_of_a_resource_is_copied_once() {
+    let part = "x".repeat(1000);
+    let mut script = String::from("kernel .linux\n");
+    for _ in 1..32 {
+        script += &format!("initrd+ {part}\n");
+    }
+    let mut host = Script::new(Limits::default());
+    let unfolded = unfold(&mut host, request(&envelope(&script, KERNEL))).unwrap();
+    assert_eq!(unfolded.initrd.unwrap().len(), 31_000);
+    assert_eq!(host.copied, 31_000);
+}
+
+#[test]
+fn a_single_part_is_not_copied() {
+    let script = "kernel .linux\ninitrd+ alone\n";
+    let mut host = Script::new(Limits::default());
+    let unfolded = unfold(&mut host, request(&envelope(script, KERNEL))).unwrap();
+    assert_eq!(unfolded.initrd.as_deref(), Some(&b"alone"[..]));
+    assert_eq!(host.copied, 0);
+}

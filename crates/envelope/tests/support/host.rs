@@ -25,6 +25,8 @@ pub struct Script {
     pub trust: Result<Trust>,
     /// What happened, one line each.
     pub log: Vec<String>,
+    /// Bytes that `concat` wrote.
+    pub copied: usize,
 }
 
 pub struct Armed {
@@ -39,6 +41,7 @@ impl Script {
             meter: Meter::new(limits),
             trust: Ok(Trust::Unchecked),
             log: Vec::new(),
+            copied: 0,
         }
     }
 }
@@ -137,7 +140,9 @@ impl Host for Script {
     }
 
     fn concat(&mut self, parts: &[&[u8]]) -> Result<Buffer> {
-        Ok(Arc::from(parts.concat()))
+        let whole = parts.concat();
+        self.copied += whole.len();
+        Ok(Arc::from(whole))
     }
 
     fn recognise(&mut self, kernel: &[u8]) -> Result<()> {
