@@ -86,7 +86,8 @@ pub(crate) fn load(
 ) -> Result<Skeleton> {
     let data = carrier.data.len() as u64;
     let code = carrier.insns.len() as u64;
-    let _charge = Charge::new(env.meter, data.saturating_add(code.saturating_mul(4)))?;
+    let decoded = (code / program::INSN_SIZE).saturating_mul(program::DECODED_SIZE);
+    let _charge = Charge::new(env.meter, data.saturating_add(decoded))?;
     let mut memory = Memory::new();
     let mut blob = Blob::map(carrier.data, &mut memory)?;
     let program = Program::decode(carrier.insns, &mut blob).map_err(|error| {

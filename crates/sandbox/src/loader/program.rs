@@ -22,9 +22,9 @@ const ATTR_END: usize = 148;
 const FLAGS_IGNORED: u32 = 0x8f;
 /// Longest licence, its NUL included.
 const MAX_LICENSE: u64 = 128;
-const INSN_SIZE: u64 = 8;
-/// Bytes that a decoded instruction takes.
-const DECODED_SIZE: u64 = 32;
+pub(super) const INSN_SIZE: u64 = 8;
+/// Bytes that a decoded instruction takes at most: itself, and what is noted of its jump or call until all are decoded.
+pub(super) const DECODED_SIZE: u64 = 64;
 /// Decoding costs this many times a copy of the instructions.
 const DECODING_WORK: u64 = 8;
 /// What one CO-RE relocation costs, as bytes of work.
