@@ -70,6 +70,18 @@ pub fn loader(bytes: &[u8]) {
     if insns.is_empty() || data.is_empty() {
         return;
     }
+    run(&Carrier { insns, data });
+}
+
+/// Links an object; what comes of it is a carrier, whose loader and parser may run as any may.
+pub fn link(object: &[u8]) {
+    let Ok(linked) = kpeel_lskel::link(object) else {
+        return;
+    };
+    run(&Carrier::parse(&linked).expect("what was linked is a carrier"));
+}
+
+fn run(carrier: &Carrier<'_>) {
     let mut sandbox = Sandbox::new(LIMITS);
     let meter = sandbox.charge_to().clone();
     let image = Buffer::from_vec(vec![0x5a; 4096], &meter).expect("within the limits");
@@ -85,7 +97,7 @@ pub fn loader(bytes: &[u8]) {
         crash: false,
         source: Source::Offered("fuzz"),
     };
-    if let Ok(mut armed) = sandbox.arm(&stage, &Carrier { insns, data })
+    if let Ok(mut armed) = sandbox.arm(&stage, carrier)
         && sandbox.run(&mut armed).is_ok()
     {
         let _ = sandbox.post(&mut armed);

@@ -6,7 +6,10 @@ use std::sync::LazyLock;
 
 use kpeel_boot::{Boot, CmdlineInputs, Partitions, compose, reuse};
 use kpeel_envelope::compose::{cmdline_text, split_selector};
-use kpeel_formats::uki::{Selector, command_line};
+use kpeel_envelope::pe::Pe;
+use kpeel_formats::uki::{Picks, Selector, command_line};
+use kpeel_measure::compare::{Row, compare};
+use kpeel_measure::{EventLog, Table};
 
 /// Parts of an input are told apart by this byte, which no text holds.
 const SEPARATOR: u8 = 0xff;
@@ -20,14 +23,24 @@ static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
         std::env::temp_dir()
     };
     let root = dir.join(format!("kpeel-fuzz-{}", std::process::id()));
-    fs::create_dir_all(root.join("boot/loader/entries")).expect("a directory");
+    for dir in ["boot/loader/entries", "boot/EFI/Linux"] {
+        fs::create_dir_all(root.join(dir)).expect("a directory");
+    }
     root
 });
 
-/// Reads two entries and a loader.conf; asks for every entry, by its id, and for the default.
+/// Most profiles of a UKI: each is a section (`MAX_SECTIONS` of `kpeel-envelope`).
+const PROFILES: usize = 96;
+
+/// Reads two entries, a loader.conf and a UKI; asks for every entry, by its id, and for the default.
 pub fn entries(bytes: &[u8]) {
     let loader = ROOT.join("boot/loader");
-    let places = ["entries/a+3-1.conf", "entries/b.conf", "loader.conf"];
+    let places = [
+        "entries/a+3-1.conf",
+        "entries/b.conf",
+        "loader.conf",
+        "../EFI/Linux/c+1.efi",
+    ];
     let mut parts = bytes.splitn(places.len(), |byte| *byte == SEPARATOR);
     for place in places {
         fs::write(loader.join(place), parts.next().unwrap_or_default()).expect("a file");
@@ -35,7 +48,7 @@ pub fn entries(bytes: &[u8]) {
     let Ok(boot) = Boot::read(&ROOT, Partitions::usual(&ROOT)) else {
         panic!("a folder that cannot be read");
     };
-    assert!(boot.entries().len() + boot.problems().len() <= 2);
+    assert!(boot.entries().len() + boot.problems().len() <= 2 + PROFILES);
     for entry in boot.entries() {
         assert!(boot.entry(&entry.id).is_ok(), "{}", entry.id);
     }
@@ -84,16 +97,64 @@ pub fn cmdline(bytes: &[u8]) {
 
 /// An event log, and what is asked of one.
 pub fn event_log(data: &[u8]) {
-    let Ok(log) = kpeel_measure::EventLog::parse(data) else {
+    let Ok(log) = EventLog::parse(data) else {
         return;
     };
     for bank in log.banks() {
-        let digests = log.of_pcr(kpeel_measure::PCR).map(|event| event.digest(bank));
+        let digests = log
+            .of_pcr(kpeel_measure::PCR)
+            .map(|event| event.digest(bank));
         let all = digests.collect::<Option<Vec<_>>>();
         // A register comes of all its events or of none.
-        assert_eq!(all.is_some(), log.replay(kpeel_measure::PCR, bank).is_some());
+        assert_eq!(
+            all.is_some(),
+            log.replay(kpeel_measure::PCR, bank).is_some()
+        );
     }
     for event in log.of_pcr(kpeel_measure::PCR) {
         assert!(event.description().chars().count() <= event.data.len() / 2);
+    }
+}
+
+/// Sections of a measured image take no more than this: their padding is hashed, too.
+const MEASURED: u64 = 1 << 20;
+
+/// Four bytes say how long the image is; the log follows it.
+pub fn measure(data: &[u8]) {
+    let Some((len, rest)) = data.split_first_chunk() else {
+        return;
+    };
+    let Some((image, log)) = rest.split_at_checked(u32::from_le_bytes(*len) as usize) else {
+        return;
+    };
+    let (Ok(pe), Ok(table)) = (Pe::parse(image), Table::new(image)) else {
+        return;
+    };
+    let memory: u64 = pe
+        .sections()
+        .map(|section| u64::from(section.virtual_size))
+        .sum();
+    let Ok(log) = EventLog::parse(log) else {
+        return;
+    };
+    if memory > MEASURED {
+        return;
+    }
+    let Ok(comparison) = compare(&table, &log, None, Picks::default(), None) else {
+        return;
+    };
+    let events = log.of_pcr(kpeel_measure::PCR).count();
+    let measured = &comparison.measured;
+    let of_log = |row: &&Row| !matches!(row, Row::Missing { .. });
+    let of_image = |row: &&Row| !matches!(row, Row::Unexpected { .. });
+    assert_eq!(comparison.rows.iter().filter(of_log).count(), events);
+    assert_eq!(
+        comparison.rows.iter().filter(of_image).count(),
+        measured.events.len()
+    );
+    // All events the same: so are the registers.
+    if comparison.differences() == 0 {
+        let registers = measured.pcrs().into_iter().map(|pcr| Some(pcr.value()));
+        assert!(registers.eq(comparison.logged));
     }
 }
