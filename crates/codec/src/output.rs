@@ -3,7 +3,7 @@
 use crate::{Bound, Codec, Error, Limits};
 
 /// Bytes handed to a decoder at a time.
-const CHUNK: usize = 256 << 10;
+pub(crate) const CHUNK: usize = 256 << 10;
 
 /// Kernels unpack to less than this many times their packed size.
 const USUAL_RATIO: usize = 8;

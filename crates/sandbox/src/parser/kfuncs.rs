@@ -155,7 +155,8 @@ impl Parser<'_, '_, '_> {
         size: u64,
         place: Place,
     ) -> Answer<(Codec, Vec<u8>)> {
-        self.env.spend(size)?;
+        // What unpacks to nothing may still take a decoder long.
+        self.env.spend(size.saturating_mul(CODEC_WORK))?;
         // Bytes that are not shared may have to be put together first.
         let copied = if place.shared { 0 } else { size };
         let _charge = Charge::new(self.env.meter, copied).map_err(Stop::memory)?;
