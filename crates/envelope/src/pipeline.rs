@@ -126,6 +126,8 @@ struct Pipeline<'p, H: Host> {
 struct Taken<B> {
     initrd: Option<(B, u32)>,
     cmdline: Option<(B, u32)>,
+    /// Whether any envelope gave a command line, be it blank: what is signed says then that there is none.
+    cmdline_given: bool,
 }
 
 /// What one parser made of one envelope.
@@ -139,6 +141,7 @@ impl<B> Taken<B> {
         Self {
             initrd: None,
             cmdline: None,
+            cmdline_given: false,
         }
     }
 }
@@ -273,6 +276,7 @@ impl<H: Host> Pipeline<'_, H> {
         if let Some(initrd) = self.joined(&mut publications, Resource::Initrd)? {
             self.taken.initrd = Some((initrd, depth));
         }
+        self.taken.cmdline_given |= publications.of(Resource::Cmdline).next().is_some();
         if let Some(cmdline) = self.joined(&mut publications, Resource::Cmdline)? {
             self.taken.cmdline = text(self.host, cmdline)?.map(|text| (text, depth));
         }
@@ -357,16 +361,24 @@ fn compose<H: Host>(
         profile,
         ..Provenance::default()
     };
+    let caller = request.initrd.clone();
+    let (initrd_has, line_has) = (caller.is_some(), caller_cmdline.is_some());
+    let initrd_given = taken.initrd.is_some();
+    check_caller(Resource::Initrd, request.enforced, initrd_given, initrd_has)?;
+    check_caller(
+        Resource::Cmdline,
+        request.enforced,
+        taken.cmdline_given,
+        line_has,
+    )?;
     let initrd = compose_one(
         host,
-        request.enforced,
         (Resource::Initrd, &mut provenance.initrd),
         taken.initrd,
-        request.initrd.clone(),
+        caller,
     )?;
     let cmdline = compose_one(
         host,
-        request.enforced,
         (Resource::Cmdline, &mut provenance.cmdline),
         taken.cmdline,
         caller_cmdline,
@@ -381,12 +393,10 @@ fn compose<H: Host>(
 
 fn compose_one<H: Host>(
     host: &mut H,
-    enforced: bool,
     (resource, parts): (Resource, &mut Parts),
     image: Option<(H::Buffer, u32)>,
     caller: Option<H::Buffer>,
 ) -> Result<Option<H::Buffer>> {
-    check_caller(resource, enforced, image.is_some(), caller.is_some())?;
     *parts = Parts {
         envelope: image.as_ref().map(|(_, depth)| *depth),
         caller: caller.is_some(),

@@ -330,6 +330,25 @@ fn enforced_policy_refuses_the_callers_part_beside_the_images() {
 }
 
 #[test]
+fn a_signed_blank_command_line_keeps_the_callers_out() {
+    let inner = envelope("kernel .linux\ncmdline \x20", KERNEL);
+    let outer = envelope("kernel .linux", &inner);
+    for image in [inner, outer] {
+        let mut host = Script::new(Limits::default());
+        host.trust = Ok(Trust::Verified);
+        let request = |enforced| Request {
+            enforced,
+            cmdline: Some(buffer(b"init=/bin/sh")),
+            ..request(&image)
+        };
+        let error = unfold(&mut host, request(true)).unwrap_err();
+        assert_eq!(error.class, Class::Refused(Refusal::Signature));
+        assert_eq!(error.field, Field::Named("kexec:cmdline"));
+        assert!(unfold(&mut host, request(false)).is_ok());
+    }
+}
+
+#[test]
 fn enforced_policy_refuses_uncovered_layouts_before_the_verdict() {
     let mut outer = envelope("kernel .linux", KERNEL);
     put32(&mut outer, section_field(0, 16), 0);
