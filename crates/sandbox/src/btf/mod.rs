@@ -82,6 +82,11 @@ impl Btf {
         &self.bytes
     }
 
+    /// How many types there are, `void` not counted.
+    pub(crate) const fn len(&self) -> usize {
+        self.records.len()
+    }
+
     /// Every type but `void`, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Type<'_>> {
         (1..=self.records.len() as u32).filter_map(|id| self.get(id))

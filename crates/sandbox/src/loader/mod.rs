@@ -22,7 +22,7 @@ use kpeel_envelope::carrier::Carrier;
 use kpeel_envelope::error::{Class, Error, Needed, Result};
 use sha2::{Digest, Sha256};
 
-use crate::answer::{Answer, EINVAL, ENOENT, Stop, negative};
+use crate::answer::{Answer, EINVAL, ENOENT, Stop, WORK_UNIT, negative};
 use crate::btf::{Kernel, Kind, Symbol};
 use crate::buffer::Charge;
 use crate::env::{Env, place, stray};
@@ -208,6 +208,9 @@ impl Loader<'_, '_, '_> {
         let [name, size, kind, flags, _] = args;
         let name = self.symbol(memory, name, size, flags)?;
         let kind = Kind::from_id(kind as u32);
+        // Every type is looked at.
+        let types = self.kernel.btf.len() as u64;
+        self.env.spend(types.saturating_mul(WORK_UNIT))?;
         let found = kind.and_then(|kind| self.kernel.btf.find(&name, kind));
         let result = found.map_or(negative(ENOENT), u64::from);
         if found.is_none() {

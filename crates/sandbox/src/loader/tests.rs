@@ -410,6 +410,29 @@ fn an_endless_loop_of_commands_is_stopped() {
     );
 }
 
+/// A lookup looks at every type: so many instructions would otherwise be many seconds of them.
+#[test]
+fn an_endless_loop_of_lookups_is_stopped() {
+    let mut asm = Asm::default();
+    let name = asm.put(b"bpf_kexec_read\0");
+    // ld_imm64 (2), mov, mov, mov, call, ja -7
+    asm.address(1, name)
+        .mov(2, 15)
+        .mov(3, 12)
+        .mov(4, 0)
+        .call(167)
+        .insn(0x05, 0, -7, 0);
+    let (result, _) = asm.load_with(Limits {
+        instructions: 10_000_000,
+        ..Limits::default()
+    });
+    let error = result.unwrap_err();
+    assert!(
+        matches!(error.field, Field::Named("work in calls (64-byte units)")),
+        "{error}"
+    );
+}
+
 #[test]
 fn frozen_maps_are_not_updated_again() {
     let update = |frozen: bool| {
