@@ -227,8 +227,10 @@ impl Store {
     }
 
     fn revocation(&self, certificate: &Certificate) -> Option<Source> {
+        // By what was signed: anybody can write an ECDSA signature in its other form, (r, n - s), and
+        // it still holds.
         let mut whole = self.revoked.iter();
-        if let Some((_, source)) = whole.find(|(revoked, _)| revoked == certificate) {
+        if let Some((_, source)) = whole.find(|(revoked, _)| revoked.tbs == certificate.tbs) {
             return Some(source.clone());
         }
         let mut hashes = self.revoked_tbs.iter();

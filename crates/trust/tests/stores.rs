@@ -153,6 +153,39 @@ fn a_revoked_signer_ca_or_digest_refuses_whatever_is_trusted() {
     );
 }
 
+/// An ECDSA signature has two forms that hold, and anybody can turn one into the other.
+#[test]
+fn a_revoked_certificate_cannot_hide_behind_its_signature_s_other_form() {
+    let pki = Pki::new();
+    pki.make(&Make {
+        key: P256,
+        ..Make::ca("ca", None)
+    });
+    pki.make(&Make::leaf("signer", "ca", P256));
+    let twin = support::other_form(pki.certificate("signer").der());
+    assert_ne!(twin, pki.certificate("signer").der());
+    let (file, pem) = (pki.scratch.write("twin.der", &twin), pki.pem("twin"));
+    let (file, ca) = (file.unwrap(), pki.pem("ca"));
+    let convert = ["x509", "-inform", "DER", "-in", text(&file), "-out"];
+    openssl(&[&convert[..], &[text(&pem)]].concat());
+    openssl(&["verify", "-CAfile", text(&ca), text(&pem)]);
+    fs::copy(pki.key("signer"), pki.key("twin")).unwrap();
+    for name in ["signer", "twin"] {
+        let signed = pki.sign(&image(&[1; 40]), name);
+        assert!(judge(&signed, &pki.store("ca")).is_trusted());
+        for revoked in ["signer", "twin"] {
+            let mut store = pki.store("ca");
+            let der = pki.certificate(revoked).der().to_vec();
+            store.revoke(&der, "mine").unwrap();
+            let refused = judge(&signed, &store);
+            assert!(
+                matches!(refused.refused(), Some(Reason::Revoked { .. })),
+                "{name}, {revoked} revoked: {refused:?}"
+            );
+        }
+    }
+}
+
 /// A second way to a trusted root does not help a revoked one.
 #[test]
 fn a_revoked_ca_counts_beside_a_chain_that_avoids_it() {

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use der::asn1::{Any, BitString, Uint};
+use der::{Decode, Encode};
 use kpeel_images::make::Scratch;
 use kpeel_trust::{Certificate, Identity, Key, Policy, Report, SignOptions, Store};
 
@@ -227,6 +229,36 @@ pub fn image(data: &[u8]) -> Vec<u8> {
     image.extend_from_slice(data);
     image.resize(HEADERS + raw, 0);
     image
+}
+
+/// The order of P-256 (SEC 2, section 2.4.2).
+const P256_ORDER: [u8; 32] = [
+    0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+];
+
+/// A certificate signed with P-256, its signature `(r, s)` as `(r, n - s)`: nobody needs the key for it.
+pub fn other_form(der: &[u8]) -> Vec<u8> {
+    let mut parts = Vec::<Any>::from_der(der).unwrap();
+    let signature: BitString = parts[2].decode_as().unwrap();
+    let numbers = Vec::<Uint>::from_der(signature.raw_bytes()).unwrap();
+    let other = Uint::new(&order_less(numbers[1].as_bytes())).unwrap();
+    let signature = vec![numbers[0].clone(), other].to_der().unwrap();
+    parts[2] = Any::encode_from(&BitString::from_bytes(&signature).unwrap()).unwrap();
+    parts.to_der().unwrap()
+}
+
+fn order_less(number: &[u8]) -> [u8; 32] {
+    let mut result = P256_ORDER;
+    let mut borrowed = false;
+    let digits = number.iter().rev().copied().chain(std::iter::repeat(0));
+    for (digit, less) in result.iter_mut().rev().zip(digits) {
+        let (once, below) = digit.overflowing_sub(less);
+        let (twice, again) = once.overflowing_sub(borrowed.into());
+        *digit = twice;
+        borrowed = below || again;
+    }
+    result
 }
 
 fn hex(text: &str) -> Vec<u8> {
