@@ -158,6 +158,17 @@ impl Certificate {
             && self.key_usage.as_ref().is_none_or(KeyUsage::key_cert_sign)
     }
 
+    /// The certificate at the start of `bytes`, whatever follows, and its signed part; nothing else of
+    /// it is looked at.
+    pub(crate) fn split(bytes: &[u8]) -> Found<(&[u8], &[u8])> {
+        let whole = Walk::new(bytes, "certificate")?.raw("certificate")?;
+        let signed = Walk::new(whole, "certificate")?
+            .inside(Tag::Sequence, "certificate")?
+            .raw("tbsCertificate")?;
+        Walk::new(signed, "tbsCertificate")?.take(Tag::Sequence, "tbsCertificate")?;
+        Ok((whole, signed))
+    }
+
     fn read(der: &[u8]) -> Found<Self> {
         if der.len() > MAX_SIZE {
             return Err("certificate (over 64 KiB)");
@@ -171,10 +182,7 @@ impl Certificate {
         if parsed.signature().unused_bits() != 0 {
             return Err("signature");
         }
-        let mut whole = Walk::new(der, "certificate")?;
-        let signed = whole
-            .inside(Tag::Sequence, "certificate")?
-            .raw("tbsCertificate")?;
+        let (_, signed) = Self::split(der)?;
         let bytes = |name: &x509_cert::name::Name| name.to_der().map_err(|_| "name");
         Ok(Self {
             der: der.to_vec(),

@@ -153,6 +153,62 @@ fn a_revoked_signer_ca_or_digest_refuses_whatever_is_trusted() {
     );
 }
 
+/// Firmware takes what stands behind a certificate in a list for nothing; the CA counts as an issuer
+/// all the same, though neither the image nor the store brings it.
+#[test]
+fn bytes_behind_a_revoked_certificate_do_not_undo_it() {
+    let bench = Bench::new();
+    for name in ["signer", "ca"] {
+        let padded = [bench.der(name), vec![0]].concat();
+        let mut store = bench.pki.store("signer");
+        assert!(judge(&bench.signed, &store).is_trusted());
+        store.revoke(&list(&X_509, &padded), "mine").unwrap();
+        let refused = judge(&bench.signed, &store);
+        assert!(
+            matches!(refused.refused(), Some(Reason::Revoked { .. })),
+            "{name}: {refused:?}"
+        );
+        assert_eq!(store.skipped(), []);
+    }
+}
+
+#[test]
+fn a_revoked_certificate_that_cannot_be_read_is_known_by_its_signed_part() {
+    let bench = Bench::new();
+    let mut der = bench.der("ca");
+    // The unused bits of the signature, which is the last element: 256 bytes for an RSA key of 2048
+    // bits.
+    let at = der.len() - 257;
+    assert_eq!(der[at - 4..=at], [0x03, 0x82, 0x01, 0x01, 0x00]);
+    der[at] = 1;
+    let mut store = bench.pki.store("ca");
+    store.revoke(&list(&X_509, &der), "mine").unwrap();
+    let refused = judge(&bench.signed, &store);
+    assert!(
+        matches!(refused.refused(), Some(Reason::Revoked { .. })),
+        "{refused:?}"
+    );
+    let skipped = store.skipped();
+    assert!(skipped[0].what.contains("not as an issuer"), "{skipped:?}");
+}
+
+#[test]
+fn a_revoked_certificate_of_which_nothing_can_be_read_refuses_the_list() {
+    for junk in [
+        b"no certificate".to_vec(),
+        vec![0x30, 0x82, 0xff, 0xff, 0x30, 0],
+        vec![0x30, 0],
+        vec![0x30, 2, 5, 0],
+    ] {
+        let lists = list(&X_509, &junk);
+        let refused = Store::new().revoke(&lists, "file").unwrap_err();
+        assert_eq!(refused.class(), Class::Malformed, "{refused}");
+        let mut store = Store::new();
+        store.trust(&lists, "file").unwrap();
+        assert_eq!(store.skipped().len(), 1, "{:?}", store.skipped());
+    }
+}
+
 /// An ECDSA signature has two forms that hold, and anybody can turn one into the other.
 #[test]
 fn a_revoked_certificate_cannot_hide_behind_its_signature_s_other_form() {

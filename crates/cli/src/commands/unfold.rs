@@ -169,6 +169,7 @@ impl Unfold {
         let verifier = keys.as_deref().map(Verifier::new).transpose()?;
         let mut session = Session::new(self.trace);
         if let Some(verifier) = verifier.clone() {
+            verifier.tell_skipped(terminal);
             session = session.judged(verifier);
         }
         let image = session.read(&self.image, Kind::Image, terminal)?;

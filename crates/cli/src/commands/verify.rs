@@ -76,7 +76,7 @@ mod present {
     use crate::sections;
     use crate::session::Session;
     use crate::text;
-    use crate::trust::{Trust, add_keys, trust_failure};
+    use crate::trust::{Trust, add_keys, skipped, trust_failure};
 
     /// The JSON document.
     #[derive(Debug, Serialize)]
@@ -129,7 +129,6 @@ mod present {
             } else {
                 self.layers(&store, &policy, terminal)?
             };
-            let skipped = store.skipped().iter();
             Ok(Verified {
                 trusted: layers
                     .first()
@@ -137,9 +136,7 @@ mod present {
                 error,
                 path: self.image.display().to_string(),
                 layers,
-                skipped: skipped
-                    .map(|one| format!("{}: {}", one.source, one.what))
-                    .collect(),
+                skipped: skipped(&store),
             })
         }
 

@@ -8,6 +8,7 @@ use kpeel_kexec::{Call, Lockdown, Status};
 use kpeel_sandbox::Machine;
 
 use crate::failure::{Cause, Failure, Result};
+use crate::terminal::Terminal;
 use crate::trust::{KeyFile, Trust, Verifier};
 
 /// The system call of a load.
@@ -102,16 +103,22 @@ impl Trusting {
         }
     }
 
-    /// The keys whose signatures count; none where nobody asks.
+    /// The keys whose signatures count; none where nobody asks. What of them is left out is told.
     ///
     /// # Errors
     /// When they cannot be had.
-    pub(crate) fn keys(&self, revoke: &[PathBuf], root: &Path) -> Result<Option<Vec<KeyFile>>> {
+    pub(crate) fn keys(
+        &self,
+        revoke: &[PathBuf],
+        root: &Path,
+        terminal: &mut Terminal,
+    ) -> Result<Option<Vec<KeyFile>>> {
         let keys = self.trust.keys(revoke, root);
         let keys = keys.map_err(|failure| self.explain(failure))?;
         // Told here, a broken file is blamed itself; the confined child reads them again.
         if let Some(keys) = &keys {
-            Verifier::new(keys).map_err(|failure| self.explain(failure))?;
+            let verifier = Verifier::new(keys).map_err(|failure| self.explain(failure))?;
+            verifier.tell_skipped(terminal);
         }
         Ok(keys)
     }
@@ -270,7 +277,8 @@ mod tests {
             let refused = trusting.explain(Failure::refused("no key signed it"));
             assert_eq!(refused.exit(), Exit::Refused);
             assert!(refused.to_string().contains(" is on"), "{refused}");
-            let keys = decided(Some(Trust::None), status).keys(&[], Path::new("/"));
+            let keys =
+                decided(Some(Trust::None), status).keys(&[], Path::new("/"), &mut Terminal::new());
             assert!(keys.unwrap().is_none());
         }
     }

@@ -145,7 +145,7 @@ impl Wish {
         let status =
             Status::read(&self.root).map_err(|error| Failure::system(error.to_string()))?;
         let trusting = Trusting::decide(self.trust.take(), &status);
-        let keys = trusting.keys(&self.revoke, &self.root)?;
+        let keys = trusting.keys(&self.revoke, &self.root, terminal)?;
         let (path, entry, options) = self.target()?;
         let choice = Has::running().choose(self.call, self.dtb.is_some());
         let parts = self.cmdline(options)?;

@@ -33,6 +33,10 @@ impl Verifier {
         None
     }
 
+    pub(crate) fn skipped(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     pub(crate) fn signers(&self) -> Vec<Signer> {
         Vec::new()
     }

@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::backend::{Verifier, signer_of, system_keys};
 #[cfg(feature = "trust")]
-pub(crate) use self::backend::{add_keys, failure as trust_failure};
+pub(crate) use self::backend::{add_keys, failure as trust_failure, skipped};
 use crate::failure::{Failure, Result};
+use crate::terminal::Terminal;
 
 /// Largest file of keys read.
 const KEYS_MAX: u64 = 16 << 20;
@@ -88,6 +89,15 @@ impl Trust {
         };
         keys.extend(read_all(revoke, true)?);
         Ok(Some(keys))
+    }
+}
+
+impl Verifier {
+    /// Says which entries of the key files were left out.
+    pub(crate) fn tell_skipped(&self, terminal: &mut Terminal) {
+        for skipped in self.skipped() {
+            terminal.note(&format!("kpeel: left out: {skipped}"));
+        }
     }
 }
 

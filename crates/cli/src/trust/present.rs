@@ -69,6 +69,11 @@ impl Verifier {
         notes.refused.as_ref().map(Reason::to_string)
     }
 
+    /// Entries of the key files that were left out, one line each.
+    pub(crate) fn skipped(&self) -> Vec<String> {
+        skipped(&self.store)
+    }
+
     /// Whose signatures counted.
     pub(crate) fn signers(&self) -> Vec<Signer> {
         self.notes.borrow().signers.clone()
@@ -112,6 +117,14 @@ pub(crate) fn add_keys(store: &mut Store, keys: &[KeyFile]) -> Result<()> {
         added.map_err(|error| failure(&error).of(Path::new(name)))?;
     }
     Ok(())
+}
+
+/// Entries of a store's lists that were left out, one line each.
+pub(crate) fn skipped(store: &Store) -> Vec<String> {
+    let skipped = store.skipped().iter();
+    skipped
+        .map(|one| format!("{}: {}", one.source, one.what))
+        .collect()
 }
 
 /// Who signed an image, trusted or not.

@@ -316,3 +316,44 @@ fn revoked_certificates_and_times_are_heeded() {
     let said = fails(keys.verify("signed.efi", "mine").args(late), 4);
     assert!(said.contains("is expired"), "{said}");
 }
+
+/// An EFI signature list with one entry (UEFI specification, "Signature Database").
+fn list(kind: &[u8; 16], data: &[u8]) -> Vec<u8> {
+    let entry = 16 + data.len() as u32;
+    let sizes = [28 + entry, 0, entry].map(u32::to_le_bytes).concat();
+    [&kind[..], &sizes, &[0; 16], data].concat()
+}
+
+#[test]
+fn what_key_files_hold_and_nobody_can_use_is_told_wherever_they_count() {
+    /// `EFI_CERT_SHA1_GUID`.
+    const SHA_1: [u8; 16] = [
+        0x12, 0xa5, 0x6c, 0x82, 0x10, 0xcf, 0xc9, 0x4a, 0xb1, 0x87, 0xbe, 0x01, 0x49, 0x66, 0x31,
+        0xbd,
+    ];
+    let keys = Keys::new(&["mine"]);
+    keys.uki("plain.efi", &kernel());
+    succeeds(&mut keys.sign("plain.efi", "mine", "signed.efi"));
+    keys.bench.write("sha1.esl", &list(&SHA_1, &[0; 20]));
+    let (image, out) = (keys.path("signed.efi"), keys.path("out"));
+    let trust = keys.path("mine.pem");
+    let sha1 = keys.path("sha1.esl");
+    let commands = [
+        &["verify"][..],
+        &["unfold", "-o", &out],
+        #[cfg(target_arch = "x86_64")]
+        &["load", "--dry-run"],
+    ];
+    for command in commands {
+        let told = |more: &[&str]| {
+            let mut command = kpeel(command);
+            command.args([&image, "--trust", &trust]).args(more);
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{command:?}: {output:?}");
+            String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+        };
+        let line = format!("left out: {sha1}: SHA-1 digest");
+        assert_eq!(told(&["--revoke", &sha1]).matches(&line).count(), 1);
+        assert!(!told(&[]).contains("left out"));
+    }
+}

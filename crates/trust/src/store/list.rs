@@ -171,16 +171,13 @@ impl Store {
         source: &str,
         role: Role,
     ) -> Result<()> {
-        let listed = |hash, digest: &[u8]| ListedDigest {
-            hash,
-            digest: digest.to_vec(),
-            source: Source(source.to_owned()),
-        };
+        let listed = |hash, digest: &[u8]| ListedDigest::new(hash, digest, source);
         match (kind, role) {
-            (Some(Kind::Certificate), _) => match Certificate::from_der(data) {
+            (Some(Kind::Certificate), Role::Trusted) => match Certificate::from_der(data) {
                 Ok(certificate) => self.add_certificate(certificate, source, role),
                 Err(error) => self.skip(source, error.to_string()),
             },
+            (Some(Kind::Certificate), Role::Revoked) => self.revoke_certificate(data, source)?,
             (Some(Kind::Digest(hash)), _) => {
                 if data.len() != hash.size() {
                     return Err(malformed("a digest of the wrong size"));
@@ -203,6 +200,38 @@ impl Store {
             (None, _) => self.skip(source, "an entry of unknown kind"),
         }
         Ok(())
+    }
+
+    /// Revokes the certificate of an entry, which is read as leniently as it can be: what were left out
+    /// here would stay trusted. An entry holds nothing else (UEFI, `EFI_CERT_X509_GUID`), but firmware
+    /// takes a certificate with bytes behind it for that certificate.
+    fn revoke_certificate(&mut self, data: &[u8], source: &str) -> Result<()> {
+        let unreadable = |what| {
+            let why = format!("found a revoked certificate whose {what} cannot be read, needed it");
+            malformed(&why)
+        };
+        let (whole, tbs) = Certificate::split(data).map_err(unreadable)?;
+        match Certificate::from_der(whole) {
+            Ok(certificate) => self.add_certificate(certificate, source, Role::Revoked),
+            Err(error) => {
+                let digest = Hash::Sha256.of([tbs]);
+                let entry = ListedDigest::new(Hash::Sha256, &digest, source);
+                self.revoked_tbs.push(entry);
+                let how = "it is revoked by its signed part, but not as an issuer";
+                self.skip(source, format!("{error}: {how}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ListedDigest {
+    fn new(hash: Hash, digest: &[u8], source: &str) -> Self {
+        Self {
+            hash,
+            digest: digest.to_vec(),
+            source: Source(source.to_owned()),
+        }
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct ListedDigest {
     pub(crate) source: Source,
 }
 
-/// An entry of a signature list that says nothing to us.
+/// An entry of a signature list that says nothing to us, or not all that it should.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Skipped {
     /// The list.
@@ -64,10 +64,11 @@ impl Store {
         self.add(bytes, source, Role::Trusted)
     }
 
-    /// Revokes what a file of such a kind holds.
+    /// Revokes what a file of such a kind holds. A certificate in a signature list that cannot be read
+    /// is revoked by its signed part.
     ///
     /// # Errors
-    /// As [`Store::trust`].
+    /// As [`Store::trust`]; also for a list with a certificate whose signed part cannot be found.
     pub fn revoke(&mut self, bytes: &[u8], source: &str) -> Result<()> {
         self.add(bytes, source, Role::Revoked)
     }
