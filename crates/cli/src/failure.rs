@@ -119,11 +119,6 @@ impl Failure {
             Cause::Told { exit, .. } => *exit,
         }
     }
-
-    /// Whether nobody reads standard output any more.
-    pub(crate) fn is_broken_pipe(&self) -> bool {
-        matches!(&self.cause, Cause::Io { error, .. } if error.kind() == io::ErrorKind::BrokenPipe)
-    }
 }
 
 impl fmt::Display for Failure {

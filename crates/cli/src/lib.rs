@@ -128,8 +128,6 @@ fn ended(work: impl FnOnce(&mut Terminal) -> failure::Result<()>) -> Exit {
     let mut terminal = Terminal::new();
     match work(&mut terminal) {
         Ok(()) => Exit::Done,
-        // Whoever read our output has seen enough.
-        Err(failure) if failure.is_broken_pipe() => Exit::Done,
         Err(failure) => {
             terminal.error(&failure);
             failure.exit()

@@ -18,14 +18,15 @@ impl Terminal {
         }
     }
 
-    /// Writes a command's result.
+    /// Writes a command's result. That nobody reads it any more changes nothing about how the command
+    /// ends: whoever did has seen enough.
     pub(crate) fn result(&mut self, bytes: &[u8]) -> Result<()> {
         self.progress.finish();
         let mut stdout = io::stdout().lock();
-        stdout
-            .write_all(bytes)
-            .and_then(|()| stdout.flush())
-            .map_err(Failure::stdout)
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written.map_err(Failure::stdout),
+        }
     }
 
     /// Whether results are read by a person.

@@ -1,9 +1,13 @@
 //! Each exit code, by a way to reach it; 70 is a unit test, since nothing is known to panic.
 
+use std::fs::File;
 use std::io::Read;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::thread;
 
-use crate::support::{Bench, fails, kernel, kpeel, succeeds};
+use kpeel_images::make::{Machine, tiny_kernel};
+
+use crate::support::{Bench, assert_same, fails, kernel, kpeel, stderr, succeeds};
 
 #[test]
 fn zero_for_help_version_and_success() {
@@ -143,23 +147,67 @@ fn four_for_a_bound() {
     }
 }
 
+/// How the command ends, and what it says, when nobody reads its standard output.
+fn unread(command: &mut Command) -> (Option<i32>, String) {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), stderr(&output))
+}
+
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let bench = Bench::new();
     let image = bench.zboot("image", &kernel());
-    let mut command = kpeel(["inspect"]);
-    command
-        .arg(&image)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    drop(child.stdout.take());
-    let mut said = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut said)
-        .unwrap();
-    assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(0), ""));
+    let ended = unread(kpeel(["inspect"]).arg(&image));
+    assert_eq!(ended, (Some(0), String::new()));
+}
+
+#[test]
+fn a_reader_that_goes_away_hides_no_failure() {
+    let bench = Bench::new();
+    let mut bytes = std::fs::read(bench.zboot("image", &kernel())).unwrap();
+    bytes.truncate(bytes.len() - 8);
+    let cut = bench.write("cut", &bytes);
+    for arguments in [&["inspect"][..], &["inspect", "--json"]] {
+        let said = fails(kpeel(arguments).arg(&cut), 1);
+        assert_eq!(unread(kpeel(arguments).arg(&cut)), (Some(1), said));
+    }
+}
+
+#[test]
+fn three_for_an_output_that_nobody_reads_to_its_end() {
+    let bench = Bench::new();
+    // More than a pipe takes at once, so that writing waits for the reader.
+    let kernel = tiny_kernel(Machine::Amd64, 500_000);
+    let image = bench.uki("image", &[(".linux", &kernel), (".cmdline", b"quiet")]);
+    let out = bench.path("out");
+    std::fs::create_dir(&out).unwrap();
+    let fifo = out.join("kernel");
+    let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    let unfold = || {
+        let mut command = kpeel(["unfold"]);
+        command.arg(&image).arg("-o").arg(&out);
+        command
+    };
+    let read = |most: u64| {
+        let fifo = fifo.clone();
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let file = File::open(fifo).unwrap();
+            file.take(most).read_to_end(&mut bytes).unwrap();
+            bytes
+        })
+    };
+    let reader = read(1);
+    let said = fails(&mut unfold(), 3);
+    reader.join().unwrap();
+    assert!(said.contains("kernel: cannot write: Broken pipe"), "{said}");
+    assert!(!out.join("cmdline").exists());
+    let reader = read(u64::MAX);
+    succeeds(&mut unfold());
+    assert_same(&reader.join().unwrap(), &kernel);
+    assert!(out.join("cmdline").exists());
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::support::{Bench, assert_same, document, fails, kernel, kpeel, succeeds};
 
@@ -355,5 +355,19 @@ fn what_key_files_hold_and_nobody_can_use_is_told_wherever_they_count() {
         let line = format!("left out: {sha1}: SHA-1 digest");
         assert_eq!(told(&["--revoke", &sha1]).matches(&line).count(), 1);
         assert!(!told(&[]).contains("left out"));
+    }
+}
+
+#[test]
+fn a_refusal_is_one_whoever_reads_of_it() {
+    let keys = Keys::new(&["mine", "other"]);
+    keys.uki("plain.efi", &kernel());
+    succeeds(&mut keys.sign("plain.efi", "mine", "signed.efi"));
+    for (ca, code) in [("other", 4), ("mine", 0)] {
+        let mut verify = keys.verify("signed.efi", ca);
+        verify.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = verify.spawn().unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(code));
     }
 }
