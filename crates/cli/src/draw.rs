@@ -78,6 +78,10 @@ pub(crate) fn verified(verified: &crate::commands::Verified) -> Node {
         }
         root.push(node);
     }
+    if let Some(error) = &verified.error {
+        let error = escape(error.message().as_bytes());
+        root.line(format!("nothing more was opened: {error}"));
+    }
     for skipped in &verified.skipped {
         root.line(format!("left out: {skipped}"));
     }

@@ -371,3 +371,24 @@ fn a_refusal_is_one_whoever_reads_of_it() {
         assert_eq!(child.wait().unwrap().code(), Some(code));
     }
 }
+
+#[test]
+fn verify_says_that_layers_inside_cannot_be_opened() {
+    let keys = Keys::new(&["mine"]);
+    let inner = kernel();
+    let sections: [&[(&str, &[u8])]; 2] = [
+        &[(".linux", &inner), (".bpf", b"no carrier")],
+        &[(".linux", &inner)],
+    ];
+    for (sections, opened) in sections.into_iter().zip([false, true]) {
+        keys.bench.uki("plain.efi", sections);
+        succeeds(&mut keys.sign("plain.efi", "mine", "signed.efi"));
+        let shown = succeeds(&mut keys.verify("signed.efi", "mine"));
+        assert!(shown.contains("signed.efi: trusted"), "{shown}");
+        let told = shown.contains("nothing more was opened: ");
+        assert_eq!(told, !opened, "{shown}");
+        assert_eq!(shown.contains("malformed: envelope 1"), !opened, "{shown}");
+        let outer = succeeds(keys.verify("signed.efi", "mine").arg("--outer"));
+        assert!(!outer.contains("nothing more"), "{outer}");
+    }
+}
