@@ -82,7 +82,7 @@ pub(crate) fn image(path: &Path, terminal: &mut Terminal) -> Result<Buffer> {
 }
 
 /// Reads an image that is not kept, and makes its digests. `None` when it has to be read whole: it
-/// is no regular file, or its headers are longer than any real ones.
+/// is no regular file, or its headers or its certificate table are longer than any real ones.
 #[cfg(feature = "trust")]
 pub(crate) fn pass_to_verify(
     path: &Path,

@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 use crate::hash::{Hash, Hasher};
 use crate::reading::Reading;
 
+/// Most bytes kept from the certificate table on; real tables are some KiB.
+const MAX_TABLE: usize = 1 << 20;
+
 /// An image that passes by, part by part, to be signed or verified: its digests are made, and only
 /// its first part and its certificate table are kept.
 #[derive(Clone, Debug)]
@@ -80,13 +83,26 @@ impl Passing {
             if let Some(sum) = self.sum.as_mut().filter(|_| places.summed) {
                 sum.add(cut(bytes, self.len, places.body..table));
             }
-            let kept = cut(bytes, self.len, table..usize::MAX);
-            self.table.extend_from_slice(kept);
+            self.keep(cut(bytes, self.len, table..usize::MAX));
         }
         self.len = self.len.saturating_add(bytes.len());
     }
 
-    /// What is kept; `None` when the first bytes did not hold all headers, or there is no memory.
+    /// Keeps bytes of the table, or nothing at all any more if they get too many: not to hold the
+    /// image in memory is what this is for.
+    fn keep(&mut self, table: &[u8]) {
+        if self.table.len().saturating_add(table.len()) > MAX_TABLE {
+            self.places = None;
+            self.table = Vec::new();
+            // Nobody will ask for the digests.
+            self.readings.clear();
+            return;
+        }
+        self.table.extend_from_slice(table);
+    }
+
+    /// What is kept; `None` when the first bytes did not hold all headers, more than 1 MiB stands
+    /// from the certificate table on, or there is no memory.
     #[must_use]
     pub fn finish(self) -> Option<Outline> {
         let table = self.places?.table.unwrap_or(self.len);

@@ -5,7 +5,7 @@ mod support;
 use kpeel_trust::{
     Existing, Hash, Outline, Passing, Policy, SignOptions, sign, sign_outline, verify_outline,
 };
-use support::{CHECK_SUM, P384, Pki, RSA, image, judge, put};
+use support::{CERTIFICATE_ENTRY, CHECK_SUM, P384, Pki, RSA, image, judge, put};
 
 /// The image in parts, to be signed.
 fn passed(image: &[u8], hashes: &[Hash], part: usize) -> Option<Outline> {
@@ -130,6 +130,39 @@ fn another_hash_needs_all_of_the_image_again() {
     assert!(verdict(Hash::Sha256).is_none());
     assert!(verdict(Hash::Sha384).unwrap().is_trusted());
     assert!(judge(&signed, &store).is_trusted());
+}
+
+/// Whoever has to judge such an image reads it whole, under the bounds of that.
+#[test]
+fn a_certificate_table_over_a_mib_is_not_kept() {
+    let plain = image(&[3; 100]);
+    let store = kpeel_trust::Store::new();
+    let with_table = |size: usize, behind: usize| {
+        let mut image = plain.clone();
+        put(
+            &mut image,
+            CERTIFICATE_ENTRY,
+            &(plain.len() as u32).to_le_bytes(),
+        );
+        put(
+            &mut image,
+            CERTIFICATE_ENTRY + 4,
+            &(size as u32).to_le_bytes(),
+        );
+        image.resize(plain.len() + size + behind, 0);
+        image
+    };
+    for (size, behind) in [(1 << 20, 0), (8, (1 << 20) - 8)] {
+        let most = with_table(size, behind);
+        let outline = pass(Passing::to_verify(&[Hash::Sha256]), &most, 4096).unwrap();
+        let passed = verify_outline(&outline, &store, &Policy::default()).unwrap();
+        assert_eq!(passed.unwrap().verdict, judge(&most, &store).verdict);
+    }
+    for (size, behind) in [((1 << 20) + 8, 0), (8, 1 << 20), (8, 3 << 20)] {
+        let more = with_table(size, behind);
+        assert!(pass(Passing::to_verify(&[Hash::Sha256]), &more, 4096).is_none());
+        assert!(passed(&more, &[Hash::Sha256], 4096).is_none());
+    }
 }
 
 #[test]

@@ -392,3 +392,27 @@ fn verify_says_that_layers_inside_cannot_be_opened() {
         assert!(!outer.contains("nothing more"), "{outer}");
     }
 }
+
+#[test]
+fn outer_judges_an_image_with_a_huge_certificate_table_all_the_same() {
+    /// Where headers of 64-bit images have the certificate table's size, from `PE\0\0` on.
+    const TABLE_SIZE: usize = 24 + 112 + 4 * 8 + 4;
+    let keys = Keys::new(&["mine"]);
+    keys.uki("plain.efi", &kernel());
+    succeeds(&mut keys.sign("plain.efi", "mine", "signed.efi"));
+    let mut image = keys.bench.read("signed.efi");
+    let number = |image: &[u8], at: usize| u32::from_le_bytes(*image[at..].first_chunk().unwrap());
+    let at = number(&image, 0x3c) as usize + TABLE_SIZE;
+    // An entry of 3 MiB that is of no known kind.
+    let size = number(&image, at) + (3 << 20);
+    image[at..at + 4].copy_from_slice(&size.to_le_bytes());
+    let entry = [&(3_u32 << 20).to_le_bytes()[..], &[0, 2, 0, 0]].concat();
+    let end = image.len() + (3 << 20);
+    image.extend_from_slice(&entry);
+    image.resize(end, 0);
+    keys.bench.write("huge.efi", &image);
+    let whole = succeeds(&mut keys.verify("huge.efi", "mine"));
+    let outer = succeeds(keys.verify("huge.efi", "mine").arg("--outer"));
+    assert_eq!(outer, whole);
+    assert!(outer.contains("good signature (1)"), "{outer}");
+}
