@@ -1,14 +1,17 @@
 //! Files that appear complete or not at all.
 //!
-//! Bytes go to a hidden file beside the target, which then takes the target's name in one step.
-//! Whatever goes wrong before, panics included, removes the hidden file; only a signal that kills
-//! the process leaves it.
+//! Bytes go to a file that has no name, which takes the target's in one step when it is complete: the
+//! system frees it with the process, whatever ends that. Where the file system has no such files (vfat,
+//! NFS), a hidden one beside the target does, which only a signal that kills the process leaves behind.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use crate::failure::{Failure, Result};
 
@@ -18,14 +21,25 @@ const ATTEMPTS: u32 = 100;
 /// A complete file that does not yet bear its name.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    temporary: Option<PathBuf>,
+    file: File,
+    place: Place,
     target: PathBuf,
+}
+
+/// Where the bytes are.
+#[derive(Debug)]
+enum Place {
+    /// In a file without a name.
+    Nameless,
+    /// In a file with a hidden name beside the target.
+    Hidden(PathBuf),
+    /// Where they belong.
+    Target,
 }
 
 /// A file that is being written and does not yet bear its name.
 #[derive(Debug)]
 pub(crate) struct Draft {
-    file: File,
     pending: Pending,
 }
 
@@ -46,31 +60,34 @@ impl Draft {
                 io::ErrorKind::IsADirectory.into(),
             ));
         }
-        let (file, temporary) = if old.is_some_and(|data| !data.is_file()) {
+        let (file, place) = if old.is_some_and(|data| !data.is_file()) {
             let opened = OpenOptions::new().write(true).open(&target);
-            (
-                opened.map_err(|error| Failure::io(&target, "write", error))?,
-                None,
-            )
+            let file = opened.map_err(|error| Failure::io(&target, "write", error))?;
+            (file, Place::Target)
+        } else if let Some(file) = nameless(&target) {
+            (file, Place::Nameless)
         } else {
-            let (file, temporary) = create_beside(&target)?;
-            (file, Some(temporary))
+            hidden(&target).map_err(|error| Failure::io(&target, "create", error))?
         };
-        let pending = Pending { temporary, target };
-        Ok(Self { file, pending })
+        let pending = Pending {
+            file,
+            place,
+            target,
+        };
+        Ok(Self { pending })
     }
 
     /// Whether what was written can still be changed: it goes to a file, under another name.
     #[cfg(feature = "trust")]
     pub(crate) const fn is_hidden(&self) -> bool {
-        self.pending.temporary.is_some()
+        !matches!(self.pending.place, Place::Target)
     }
 
     /// Writes the next bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let written = bytes
             .chunks(CHUNK)
-            .try_for_each(|chunk| self.file.write_all(chunk));
+            .try_for_each(|chunk| self.pending.file.write_all(chunk));
         self.told(written)
     }
 
@@ -105,11 +122,11 @@ impl Draft {
     #[cfg(feature = "trust")]
     pub(crate) fn put_ends(&mut self, head: &[u8], len: u64, tail: &[u8]) -> Result<()> {
         use std::os::unix::fs::FileExt;
-        let written = self
-            .file
+        let file = &self.pending.file;
+        let written = file
             .set_len(len)
-            .and_then(|()| self.file.write_all_at(head, 0))
-            .and_then(|()| self.file.write_all_at(tail, len));
+            .and_then(|()| file.write_all_at(head, 0))
+            .and_then(|()| file.write_all_at(tail, len));
         self.told(written)
     }
 
@@ -154,20 +171,33 @@ impl Pending {
 
     /// Gives the file its name, in the place of an older one.
     pub(crate) fn commit(mut self) -> Result<()> {
-        let Some(temporary) = &self.temporary else {
-            return Ok(());
-        };
-        fs::rename(temporary, &self.target)
-            .map_err(|error| Failure::io(&self.target, "put in place", error))?;
-        self.temporary = None;
+        self.put_in_place()
+            .map_err(|error| Failure::io(&self.target, "put in place", error))
+    }
+
+    fn put_in_place(&mut self) -> io::Result<()> {
+        if matches!(self.place, Place::Nameless) {
+            match link(&self.file, &self.target) {
+                // Only a file with a name can take the place of an older one.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    let ((), name) = beside(&self.target, |name| link(&self.file, name))?;
+                    self.place = Place::Hidden(name);
+                }
+                linked => return linked,
+            }
+        }
+        if let Place::Hidden(name) = &self.place {
+            fs::rename(name, &self.target)?;
+            self.place = Place::Target;
+        }
         Ok(())
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if let Some(temporary) = &self.temporary {
-            let _ = fs::remove_file(temporary);
+        if let Place::Hidden(name) = &self.place {
+            let _ = fs::remove_file(name);
         }
     }
 }
@@ -192,34 +222,119 @@ fn resolve(target: &Path) -> PathBuf {
     fs::canonicalize(target).unwrap_or_else(|_| target.to_owned())
 }
 
-fn create_beside(target: &Path) -> Result<(File, PathBuf)> {
+/// A file without a name where `target` goes. None where there can be no such or it could not get a
+/// name; anything else that is wrong a file with a name meets too, and tells of.
+fn nameless(target: &Path) -> Option<File> {
+    let directory = target.parent()?;
+    let directory = if directory.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        directory
+    };
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    // As of any new file; the umask takes its part off.
+    let mode = Mode::from_raw_mode(0o666);
+    let file = File::from(rustix::fs::open(directory, flags, mode).ok()?);
+    fs::symlink_metadata(in_proc(&file)).ok().map(|_| file)
+}
+
+/// Gives a file without a name this one.
+fn link(file: &File, name: &Path) -> io::Result<()> {
+    rustix::fs::linkat(CWD, in_proc(file), CWD, name, AtFlags::SYMLINK_FOLLOW)?;
+    Ok(())
+}
+
+/// Where `/proc` has an open file, name or not.
+fn in_proc(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+/// A file with a hidden name beside `target`.
+fn hidden(target: &Path) -> io::Result<(File, Place)> {
+    let create = |name: &Path| OpenOptions::new().write(true).create_new(true).open(name);
+    let (file, name) = beside(target, create)?;
+    Ok((file, Place::Hidden(name)))
+}
+
+/// Makes something under a free hidden name beside `target`; gives the name too.
+fn beside<T>(target: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(T, PathBuf)> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let failure = |error| Failure::io(target, "create", error);
-    let name = target
-        .file_name()
-        .ok_or_else(|| failure(io::ErrorKind::IsADirectory.into()))?;
+    let name = target.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     for _ in 0..ATTEMPTS {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);
         hidden.push(format!(".{}.{count}.tmp", std::process::id()));
-        let temporary = target.with_file_name(hidden);
-        match OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&temporary)
-        {
-            Ok(file) => return Ok((file, temporary)),
+        let hidden = target.with_file_name(hidden);
+        match make(&hidden) {
+            Ok(made) => return Ok((made, hidden)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(failure(error)),
+            Err(error) => return Err(error),
         }
     }
-    Err(failure(io::ErrorKind::AlreadyExists.into()))
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A fresh directory.
+    fn scratch(name: &str) -> PathBuf {
+        let name = format!("kpeel-atomic-{name}-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        fs::create_dir(&directory).unwrap();
+        directory
+    }
+
+    fn count(directory: &Path) -> usize {
+        fs::read_dir(directory).unwrap().count()
+    }
+
+    /// As where files have a name from the start.
+    fn named(target: &Path) -> Result<Draft> {
+        let (file, place) = hidden(target).unwrap();
+        let pending = Pending {
+            file,
+            place,
+            target: target.to_owned(),
+        };
+        Ok(Draft { pending })
+    }
+
+    #[test]
+    fn files_get_their_names_and_the_mode_of_any_new_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        let directory = scratch("mode");
+        let (plain, target) = (directory.join("plain"), directory.join("target"));
+        fs::write(&plain, b"plain").unwrap();
+        for create in [Draft::create, named] {
+            for bytes in [&b"new"[..], b"in its place"] {
+                let mut draft = create(&target).unwrap();
+                draft.write(bytes).unwrap();
+                draft.finish().commit().unwrap();
+                assert_eq!(fs::read(&target).unwrap(), bytes);
+                assert_eq!(mode(&target), mode(&plain));
+                assert_eq!(count(&directory), 2);
+            }
+            fs::remove_file(&target).unwrap();
+        }
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_file_that_is_given_up() {
+        let directory = scratch("left");
+        let target = directory.join("target");
+        for create in [Draft::create, named] {
+            let mut draft = create(&target).unwrap();
+            draft.write(b"bytes").unwrap();
+            drop(draft.finish());
+            assert_eq!(count(&directory), 0);
+        }
+        fs::remove_dir(&directory).unwrap();
+    }
 
     #[test]
     fn copies_files_of_any_length_and_tells_of_shorter_ones() {

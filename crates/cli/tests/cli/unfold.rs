@@ -132,6 +132,43 @@ fn a_failed_write_leaves_nothing_half_written() {
     );
 }
 
+/// Whether files can be made without a name here; a directory on NFS cannot.
+fn has_nameless_files(directory: &std::path::Path) -> bool {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::TMPFILE | OFlags::WRONLY;
+    rustix::fs::open(directory, flags, Mode::RUSR).is_ok()
+}
+
+#[test]
+fn a_killed_command_leaves_nothing() {
+    const MOMENTS: u32 = 24;
+    let bench = Bench::new();
+    if !has_nameless_files(bench.scratch.path()) {
+        return;
+    }
+    let initrd = vec![1; 64 << 20];
+    let image = bench.uki("uki", &[(".linux", &kernel()), (".initrd", &initrd)]);
+    let out = bench.path("out");
+    let unfold = || {
+        let mut command = kpeel(["unfold"]);
+        command.arg(&image).arg("-o").arg(&out);
+        command
+    };
+    let start = std::time::Instant::now();
+    succeeds(&mut unfold());
+    let whole = start.elapsed();
+    for moment in 0..MOMENTS {
+        fs::remove_dir_all(&out).unwrap();
+        fs::create_dir(&out).unwrap();
+        let mut child = unfold().spawn().unwrap();
+        std::thread::sleep(whole * moment / MOMENTS);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let left = listing(&out);
+        assert!(!left.iter().any(|name| name.starts_with('.')), "{left:?}");
+    }
+}
+
 #[test]
 fn parts_of_an_earlier_image_are_removed() {
     let bench = Bench::new();
