@@ -14,6 +14,7 @@ use std::sync::mpsc;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use crate::failure::{Failure, Result};
+use crate::terminal;
 
 /// How often a free name is looked for.
 const ATTEMPTS: u32 = 100;
@@ -180,7 +181,7 @@ impl Pending {
             match link(&self.file, &self.target) {
                 // Only a file with a name can take the place of an older one.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    let ((), name) = beside(&self.target, |name| link(&self.file, name))?;
+                    let ((), name) = beside(&self.target, "tmp", |name| link(&self.file, name))?;
                     self.place = Place::Hidden(name);
                 }
                 linked => return linked,
@@ -207,8 +208,90 @@ pub(crate) fn write(target: &Path, bytes: &[u8]) -> Result<()> {
     Pending::write(target, bytes)?.commit()
 }
 
+/// Gives all these files their names and removes those of `stale` that are there; when a step fails,
+/// what was there before is put back.
+pub(crate) fn replace(mut files: Vec<Pending>, stale: &[PathBuf]) -> Result<()> {
+    // What went to a device or a pipe is there for good.
+    files.retain(|file| !matches!(file.place, Place::Target));
+    let mut before = Vec::new();
+    let changed = change(files, stale, &mut before);
+    // The last step is undone first.
+    for one in before.into_iter().rev() {
+        let done = match &changed {
+            Ok(()) => one.forget(),
+            Err(_) => one.put_back(),
+        };
+        if let Err(failure) = done {
+            terminal::note(&format!("kpeel: {failure}"));
+        }
+    }
+    changed
+}
+
+fn change(files: Vec<Pending>, stale: &[PathBuf], before: &mut Vec<Before>) -> Result<()> {
+    // Whatever cannot be replaced or removed is mostly found here, where nothing has changed.
+    for target in stale.iter().chain(files.iter().map(|file| &file.target)) {
+        before.push(Before::keep(target)?);
+    }
+    stale.iter().try_for_each(|path| remove(path))?;
+    for (file, before) in files.into_iter().zip(before.iter_mut().skip(stale.len())) {
+        file.commit()?;
+        before.replaced = true;
+    }
+    Ok(())
+}
+
+/// What stands under a name that is to change.
+#[derive(Debug)]
+struct Before {
+    target: PathBuf,
+    /// A hidden name of it; none where nothing stood there.
+    kept: Option<PathBuf>,
+    replaced: bool,
+}
+
+impl Before {
+    fn keep(target: &Path) -> Result<Self> {
+        // A second name leaves the first as it is, so that a signal in between takes no file away.
+        // Where there are no second names (vfat) or none of this file, it goes by the hidden one.
+        let keep = |name: &Path| match fs::hard_link(target, name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            Err(_) => fs::rename(target, name),
+            linked => linked,
+        };
+        let kept = match fs::symlink_metadata(target) {
+            Ok(data) if data.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            Ok(_) => beside(target, "old", keep).map(|((), name)| Some(name)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        Ok(Self {
+            target: target.to_owned(),
+            kept: kept.map_err(|error| Failure::io(target, "replace or remove", error))?,
+            replaced: false,
+        })
+    }
+
+    fn put_back(self) -> Result<()> {
+        let Some(kept) = &self.kept else {
+            return if self.replaced {
+                remove(&self.target)
+            } else {
+                Ok(())
+            };
+        };
+        fs::rename(kept, &self.target).map_err(|error| Failure::io(kept, "put back", error))?;
+        // Of two names of one file, neither has gone.
+        remove(kept)
+    }
+
+    fn forget(self) -> Result<()> {
+        self.kept.as_deref().map_or(Ok(()), remove)
+    }
+}
+
 /// Removes a file if it is there.
-pub(crate) fn remove(target: &Path) -> Result<()> {
+fn remove(target: &Path) -> Result<()> {
     match fs::remove_file(target) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(Failure::io(target, "remove", error))
@@ -252,19 +335,23 @@ fn in_proc(file: &File) -> PathBuf {
 /// A file with a hidden name beside `target`.
 fn hidden(target: &Path) -> io::Result<(File, Place)> {
     let create = |name: &Path| OpenOptions::new().write(true).create_new(true).open(name);
-    let (file, name) = beside(target, create)?;
+    let (file, name) = beside(target, "tmp", create)?;
     Ok((file, Place::Hidden(name)))
 }
 
 /// Makes something under a free hidden name beside `target`; gives the name too.
-fn beside<T>(target: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(T, PathBuf)> {
+fn beside<T>(
+    target: &Path,
+    end: &str,
+    make: impl Fn(&Path) -> io::Result<T>,
+) -> io::Result<(T, PathBuf)> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = target.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     for _ in 0..ATTEMPTS {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);
-        hidden.push(format!(".{}.{count}.tmp", std::process::id()));
+        hidden.push(format!(".{}.{count}.{end}", std::process::id()));
         let hidden = target.with_file_name(hidden);
         match make(&hidden) {
             Ok(made) => return Ok((made, hidden)),
@@ -334,6 +421,58 @@ mod tests {
             assert_eq!(count(&directory), 0);
         }
         fs::remove_dir(&directory).unwrap();
+    }
+
+    /// A directory with files of earlier, and what is to replace `one` and make `new`.
+    fn prepared(name: &str) -> (PathBuf, Vec<Pending>) {
+        let directory = scratch(name);
+        for name in ["one", "two", "stale"] {
+            fs::write(directory.join(name), name).unwrap();
+        }
+        let pending = ["one", "new"].map(|name| Pending::write(&directory.join(name), b"changed"));
+        (directory, pending.map(Result::unwrap).into())
+    }
+
+    fn contents(directory: &Path) -> Vec<(String, String)> {
+        let entries = fs::read_dir(directory).unwrap();
+        let mut contents: Vec<_> = entries
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let name = entry.file_name().into_string().unwrap();
+                (name, fs::read_to_string(entry.path()).unwrap())
+            })
+            .collect();
+        contents.sort();
+        contents
+    }
+
+    #[test]
+    fn files_are_replaced_and_removed_together() {
+        let (directory, pending) = prepared("together");
+        let stale = ["stale", "absent"].map(|name| directory.join(name));
+        replace(pending, &stale).unwrap();
+        let expected = [("new", "changed"), ("one", "changed"), ("two", "two")];
+        let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        assert_eq!(contents(&directory), expected);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_step_that_fails_undoes_those_before() {
+        let (directory, mut pending) = prepared("undone");
+        let last = named(&directory.join("two")).unwrap().finish();
+        let Place::Hidden(name) = &last.place else {
+            unreachable!()
+        };
+        // Its turn is the last.
+        fs::remove_file(name).unwrap();
+        pending.push(last);
+        let before = contents(&directory);
+        let failure = replace(pending, &[directory.join("stale")]).unwrap_err();
+        let told = failure.to_string();
+        assert!(told.contains("two: cannot put in place: No such"), "{told}");
+        assert_eq!(contents(&directory), before);
+        fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]

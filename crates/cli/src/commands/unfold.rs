@@ -22,9 +22,9 @@ use crate::trust::{Signer, Trust, Verifier};
 /// Open an image until plain kernel, initrd and command line are left
 ///
 /// Writes DIR/kernel, DIR/initrd and DIR/cmdline, those that exist; the command line has no newline
-/// at its end. Each file appears complete or not at all. When the image cannot be opened, DIR stays
-/// as it was; when it can, those of the three files that this image does not give are removed, so
-/// that DIR never holds parts of two images.
+/// at its end. Each file appears complete or not at all. When the image cannot be opened or one of the
+/// files cannot be put in place, DIR stays as it was; else those of the three that this image does not
+/// give are removed, so that DIR never holds parts of two images.
 ///
 /// The caller's initrd follows the image's own at the next multiple of four bytes; the caller's
 /// command line follows the image's own after a space.
@@ -299,9 +299,6 @@ impl<'d> Files<'d> {
     }
 
     fn commit(self) -> Result<()> {
-        self.stale
-            .iter()
-            .try_for_each(|path| atomic::remove(path))?;
-        self.pending.into_iter().try_for_each(Pending::commit)
+        atomic::replace(self.pending, &self.stale)
     }
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Stdio;
 
+use kpeel_images::make::{Machine, tiny_kernel};
+
 use crate::support::{
     Bench, assert_same, document, fails, kernel, kpeel, listing, stderr, succeeds,
 };
@@ -130,6 +132,36 @@ fn a_failed_write_leaves_nothing_half_written() {
         "{:?}",
         listing(&out)
     );
+}
+
+#[test]
+fn parts_of_two_images_are_never_mixed() {
+    let bench = Bench::new();
+    let older = [(".linux", &kernel()[..]), (".initrd", b"older")];
+    let older = bench.uki("older", &older);
+    let other = tiny_kernel(Machine::Amd64, 30_000);
+    let newer = bench.zboot("newer", &other);
+    let out = bench.path("out");
+    let unfold = |image| {
+        let mut command = kpeel(["unfold"]);
+        command.arg(image).arg("-o").arg(&out);
+        command
+    };
+    succeeds(&mut unfold(&older));
+    // A directory stands where nothing belongs now.
+    fs::create_dir(out.join("cmdline")).unwrap();
+    let said = fails(&mut unfold(&newer), 3);
+    assert!(
+        said.contains("out/cmdline: cannot replace or remove: "),
+        "{said}"
+    );
+    assert_eq!(listing(&out), ["cmdline", "initrd", "kernel"]);
+    assert_same(&bench.read("out/kernel"), &kernel());
+    assert_same(&bench.read("out/initrd"), b"older");
+    fs::remove_dir(out.join("cmdline")).unwrap();
+    succeeds(&mut unfold(&newer));
+    assert_eq!(listing(&out), ["kernel"]);
+    assert_same(&bench.read("out/kernel"), &other);
 }
 
 /// Whether files can be made without a name here; a directory on NFS cannot.
