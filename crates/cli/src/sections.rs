@@ -3,6 +3,7 @@
 use kpeel_envelope::authenticode::check_coverage;
 use kpeel_envelope::carrier as envelope;
 use kpeel_envelope::certificate::CERT_TYPE_PKCS_SIGNED_DATA;
+use kpeel_envelope::error::Error;
 use kpeel_envelope::pe::Pe;
 use kpeel_formats::{uki, word, zboot};
 use kpeel_sandbox::Machine;
@@ -15,6 +16,8 @@ use crate::text::escape;
 
 /// Longest section content shown as text.
 const TEXT_MAX: usize = 8192;
+/// Most entries of a certificate table that are shown; a table of 32 MiB has room for four million.
+const ENTRIES_MAX: u64 = 64;
 /// Sections that hold text.
 const TEXTS: [&str; 7] = [
     ".cmdline", ".uname", ".osrel", ".profile", ".sbat", ".pcrpkey", ".kexec",
@@ -107,7 +110,12 @@ pub(crate) fn signature(pe: &Pe<'_>) -> Signature {
         uncovered: check_coverage(pe).err().map(|error| error.to_string()),
         error: None,
     };
-    for entry in pe.certificates() {
+    for (number, entry) in (1..).zip(pe.certificates()) {
+        if number > ENTRIES_MAX {
+            let error = Error::bound("entries of the certificate table", number, ENTRIES_MAX);
+            signature.error = Some(error.to_string());
+            break;
+        }
         match entry {
             Ok(certificate) => signature.certificates.push(Certificate {
                 size: certificate.data.len() as u64,

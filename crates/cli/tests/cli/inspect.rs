@@ -49,6 +49,40 @@ fn draws_every_layer() {
     assert!(!told.contains('\x1b'), "{told}");
 }
 
+/// An image with that many entries in its certificate table, none with anything in it.
+fn with_entries(bench: &Bench, count: usize) -> std::path::PathBuf {
+    /// Of the certificate table, behind "PE\0\0", the file header and the fields of PE32+.
+    const DIRECTORY: usize = 24 + 112 + 4 * 8;
+    let mut bytes = fs::read(bench.uki("uki", &[(".linux", &kernel())])).unwrap();
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    let pe = u32::from_le_bytes(bytes[0x3c..0x40].try_into().unwrap()) as usize;
+    let (at, size) = (bytes.len() as u32, count as u32 * 8);
+    bytes[pe + DIRECTORY..][..4].copy_from_slice(&at.to_le_bytes());
+    bytes[pe + DIRECTORY + 4..][..4].copy_from_slice(&size.to_le_bytes());
+    // dwLength, wRevision, wCertificateType.
+    bytes.extend([8, 0, 0, 0, 0, 2, 2, 0].repeat(count));
+    bench.write("signed", &bytes)
+}
+
+#[test]
+fn entries_of_a_certificate_table_are_shown_up_to_a_bound() {
+    let bench = Bench::new();
+    let signature = |count| {
+        let image = with_entries(&bench, count);
+        let told = document(&succeeds(kpeel(["inspect", "--json"]).arg(image)));
+        let signature = &told["layers"][0]["signature"];
+        let shown = signature["certificates"].as_array().unwrap().len();
+        (shown, signature["error"].as_str().map(str::to_owned))
+    };
+    assert_eq!(signature(64), (64, None));
+    let (shown, error) = signature(65);
+    assert_eq!(shown, 64);
+    assert_eq!(
+        error.unwrap(),
+        "refused (bound): entries of the certificate table: found 65 (0x41), needed at most 64 (0x40)"
+    );
+}
+
 #[test]
 fn json_lists_sections_with_their_profiles() {
     let bench = Bench::new();
