@@ -6,6 +6,7 @@ use kpeel_envelope::host::{Envelope, Host, Source, Stage, Trust};
 use kpeel_envelope::limits::Meter;
 use kpeel_envelope::pipeline::SECTION_BPF;
 use kpeel_envelope::publication::{Resource, Run};
+use kpeel_sandbox::Describer;
 
 use crate::hashes::{self, Hashes};
 use crate::report::{Layer, Opened, Published};
@@ -20,6 +21,7 @@ pub(crate) struct Watch<'h, H: Host> {
     pub(crate) recognised: Result<()>,
     /// Hashes of what is still held.
     pub(crate) hashes: Hashes,
+    describer: Describer,
     parser: String,
     /// The image of the armed stage.
     image: Option<H::Buffer>,
@@ -28,12 +30,13 @@ pub(crate) struct Watch<'h, H: Host> {
 }
 
 impl<'h, H: Host> Watch<'h, H> {
-    pub(crate) fn new(host: &'h mut H, hashes: Hashes) -> Self {
+    pub(crate) fn new(host: &'h mut H, hashes: Hashes, describer: Describer) -> Self {
         Self {
             host,
             layers: Vec::new(),
             recognised: Ok(()),
             hashes,
+            describer,
             parser: String::new(),
             image: None,
             initrd: None,
@@ -96,10 +99,9 @@ impl<H: Host> Host for Watch<'_, H> {
             profiles: sections::profiles(&listed),
             sections: listed,
             zboot: sections::zboot(pe.bytes()),
-            carrier: pe
-                .find(SECTION_BPF)
-                .next()
-                .map(|section| sections::carrier(section.data(), &mut self.hashes)),
+            carrier: pe.find(SECTION_BPF).next().map(|section| {
+                sections::carrier(section.data(), &mut self.hashes, &mut self.describer)
+            }),
             opened_by: None,
         });
         self.host.verdict(envelope)

@@ -6,7 +6,7 @@ use kpeel_envelope::certificate::CERT_TYPE_PKCS_SIGNED_DATA;
 use kpeel_envelope::error::Error;
 use kpeel_envelope::pe::Pe;
 use kpeel_formats::{uki, word, zboot};
-use kpeel_sandbox::Machine;
+use kpeel_sandbox::{Describer, Machine};
 
 use crate::hashes::Hashes;
 use crate::report::{
@@ -130,8 +130,8 @@ pub(crate) fn signature(pe: &Pe<'_>) -> Signature {
 }
 
 /// A carrier and the parser in it.
-pub(crate) fn carrier(bytes: &[u8], hashes: &mut Hashes) -> Carrier {
-    let described = envelope::Carrier::parse(bytes).and_then(|it| kpeel_sandbox::describe(&it));
+pub(crate) fn carrier(bytes: &[u8], hashes: &mut Hashes, describer: &mut Describer) -> Carrier {
+    let described = envelope::Carrier::parse(bytes).and_then(|it| describer.describe(&it));
     Carrier {
         size: bytes.len() as u64,
         sha256: hashes.sha256(bytes),

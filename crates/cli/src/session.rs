@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kpeel_envelope::host::Envelope;
 use kpeel_envelope::limits::{Limits, Meter};
-use kpeel_sandbox::{Buffer, Sandbox};
+use kpeel_sandbox::{Buffer, Describer, Sandbox};
 
 use crate::failure::{Cause, Failure, Result};
 use crate::input::{self, Kind};
@@ -49,6 +49,11 @@ impl Session {
     /// The host for the pipeline.
     pub(crate) fn sandbox(&mut self) -> &mut Sandbox<'static> {
         &mut self.sandbox
+    }
+
+    /// Says what carriers hold, under the same bounds.
+    pub(crate) fn describer(&self) -> Describer {
+        Describer::new(self.meter())
     }
 
     /// Reads a file for it.

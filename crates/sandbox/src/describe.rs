@@ -12,7 +12,7 @@ use crate::answer::Work;
 use crate::btf::{Kernel, Symbol};
 use crate::env::Env;
 use crate::event::Trace;
-use crate::loader::{Loaded, load};
+use crate::loader::{Loaded, Skeleton, load};
 use crate::map::Map;
 
 /// A carrier as its loader sets it up.
@@ -58,26 +58,57 @@ pub struct MapInfo {
     pub max_entries: u32,
 }
 
-/// Runs the loader of `carrier` and says what it made.
+/// Says what carriers hold, beside a load and under its bounds.
+///
+/// Memory is the load's own. Instructions and work in calls are counted over all carriers, apart from
+/// the load's, so that whoever looks at an image opens no less of it than whoever loads it.
+#[derive(Debug)]
+pub struct Describer {
+    meter: Arc<Meter>,
+    kernel: Kernel,
+    budget: Budget,
+    work: Work,
+}
+
+impl Describer {
+    /// One for the load that `meter` counts.
+    #[must_use]
+    pub fn new(meter: &Arc<Meter>) -> Self {
+        let instructions = meter.limits().instructions;
+        Self {
+            meter: Arc::clone(meter),
+            kernel: Kernel::new(),
+            budget: Budget::new(instructions),
+            work: Work::for_instructions(instructions),
+        }
+    }
+
+    /// Runs the loader of `carrier` and says what it made.
+    ///
+    /// # Errors
+    /// As [`Host::arm`](kpeel_envelope::host::Host::arm).
+    pub fn describe(&mut self, carrier: &Carrier<'_>) -> Result<CarrierInfo> {
+        let mut env = Env {
+            meter: &self.meter,
+            trace: &mut Trace::default(),
+            work: &mut self.work,
+        };
+        let skeleton = load(carrier, &self.kernel, &mut env, &mut self.budget)?;
+        Ok(carrier_info(carrier, &skeleton))
+    }
+}
+
+/// Describes one carrier, under the default limits.
 ///
 /// # Errors
-/// As [`Host::arm`](kpeel_envelope::host::Host::arm).
+/// As [`Describer::describe`].
 pub fn describe(carrier: &Carrier<'_>) -> Result<CarrierInfo> {
-    let limits = Limits::default();
-    let meter = Arc::new(Meter::new(limits));
-    let (mut trace, mut work) = (
-        Trace::default(),
-        Work::for_instructions(limits.instructions),
-    );
-    let mut env = Env {
-        meter: &meter,
-        trace: &mut trace,
-        work: &mut work,
-    };
-    let mut budget = Budget::new(limits.instructions);
-    let skeleton = load(carrier, &Kernel::new(), &mut env, &mut budget)?;
+    Describer::new(&Arc::new(Meter::new(Limits::default()))).describe(carrier)
+}
+
+fn carrier_info(carrier: &Carrier<'_>, skeleton: &Skeleton) -> CarrierInfo {
     let programs = [Some(&skeleton.main), skeleton.post.as_ref()];
-    Ok(CarrierInfo {
+    CarrierInfo {
         loader_instructions: carrier.insns.len() / INSN_SIZE,
         loader_executed: skeleton.executed,
         loader_data: carrier.data.len(),
@@ -87,7 +118,7 @@ pub fn describe(carrier: &Carrier<'_>) -> Result<CarrierInfo> {
             .map(|program| program_info(program))
             .collect(),
         maps: skeleton.maps.iter().map(|(_, map)| map_info(map)).collect(),
-    })
+    }
 }
 
 fn program_info(loaded: &Loaded) -> ProgramInfo {

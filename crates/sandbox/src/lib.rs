@@ -38,7 +38,7 @@ mod text;
 mod whole;
 
 pub use buffer::{Buffer, read_chunk, read_onto};
-pub use describe::{CarrierInfo, MapInfo, ProgramInfo, describe};
+pub use describe::{CarrierInfo, Describer, MapInfo, ProgramInfo, describe};
 pub use event::{Caller, Event, Warning};
 pub use host::{Armed, Sandbox};
 pub use recognise::Machine;

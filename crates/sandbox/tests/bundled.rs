@@ -2,11 +2,13 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{Load, bundled, zboot_image};
 use kpeel_envelope::error::{Class, Error, Field, Refusal};
-use kpeel_envelope::limits::Limits;
+use kpeel_envelope::limits::{Limits, Meter};
 use kpeel_images::make::{Codec, Machine, tiny_kernel};
-use kpeel_sandbox::describe;
+use kpeel_sandbox::{Describer, describe};
 
 #[test]
 fn unfolds_zboot_with_every_codec() {
@@ -122,6 +124,44 @@ fn bounds_are_refused_by_name_and_one_more_is_enough() {
         })
         .is_err()
     );
+}
+
+/// What looking at a carrier takes counts against the load it belongs to.
+#[test]
+fn describing_is_bound_by_what_the_load_left() {
+    let carrier = kpeel_envelope::carrier::Carrier::parse(bundled("zboot")).unwrap();
+    let of = |limits, held| {
+        let meter = Arc::new(Meter::new(limits));
+        meter.charge(held).unwrap();
+        (Describer::new(&meter), meter)
+    };
+    let default = Limits::default();
+    let (mut describer, meter) = of(default, 1000);
+    let info = describer.describe(&carrier).unwrap();
+    let needed = meter.peak() - 1000;
+    assert_eq!(meter.held(), 1000);
+
+    let left = |bytes| of(default, default.memory - bytes).0.describe(&carrier);
+    assert_eq!(left(needed).unwrap(), info);
+    let error = left(needed - 1).unwrap_err();
+    assert_eq!(
+        error,
+        Error::bound("memory", default.memory + 1, default.memory)
+    );
+
+    // Of two carriers, the second has what the first left.
+    let instructions = info.loader_executed * 2;
+    for (instructions, fits) in [(instructions, true), (instructions - 1, false)] {
+        let limits = Limits {
+            instructions,
+            ..default
+        };
+        let (mut describer, _) = of(limits, 0);
+        assert!(describer.describe(&carrier).is_ok());
+        let second = describer.describe(&carrier).map_err(|error| error.class);
+        let refused = Err(Class::Refused(Refusal::Bound));
+        assert_eq!(second, if fits { Ok(info.clone()) } else { refused });
+    }
 }
 
 #[test]

@@ -80,7 +80,8 @@ impl Inspect {
         };
         let mut hashes = Hashes::default();
         let sha256 = hashes.sha256(image.as_ref());
-        let mut watch = Watch::new(session.sandbox(), hashes);
+        let describer = session.describer();
+        let mut watch = Watch::new(session.sandbox(), hashes, describer);
         let unfolded = pipeline::unfold(&mut watch, request);
         let Watch {
             mut layers,

@@ -110,7 +110,11 @@ impl Check {
             parser: offer.name.clone(),
             image: path,
             verdict,
-            carrier: sections::carrier(&offer.carrier, &mut Hashes::default()),
+            carrier: sections::carrier(
+                &offer.carrier,
+                &mut Hashes::default(),
+                &mut session.describer(),
+            ),
             published: run.as_ref().map(published).unwrap_or_default(),
             warnings: session.warnings(),
             instructions: session.instructions(),

@@ -10,6 +10,7 @@ use crate::hashes::Hashes;
 use crate::json;
 use crate::report::Carrier;
 use crate::sections;
+use crate::session::Session;
 use crate::terminal::Terminal;
 use crate::text;
 
@@ -35,9 +36,10 @@ struct Entry {
 
 impl List {
     pub(crate) fn run(&self, terminal: &mut Terminal) -> Result<()> {
+        let mut describer = Session::new(false).describer();
         let entry = |bundled: &kpeel_parsers::Bundled| Entry {
             name: bundled.name,
-            carrier: sections::carrier(bundled.carrier, &mut Hashes::default()),
+            carrier: sections::carrier(bundled.carrier, &mut Hashes::default(), &mut describer),
         };
         let parsers: Vec<_> = kpeel_parsers::BUNDLED.iter().map(entry).collect();
         if self.json {
