@@ -72,6 +72,8 @@ pub enum Value {
     Number(u64),
     /// A count of bytes; shown in decimal.
     Bytes(u64),
+    /// The largest number or count allowed; shown in decimal and hexadecimal.
+    AtMost(u64),
     /// Words.
     Text(&'static str),
 }
@@ -153,6 +155,7 @@ impl fmt::Display for Value {
             Value::Number(n) => write!(f, "{n:#x}"),
             Value::Bytes(1) => write!(f, "1 byte"),
             Value::Bytes(n) => write!(f, "{n} bytes"),
+            Value::AtMost(n) => write!(f, "at most {n} ({n:#x})"),
             Value::Text(text) => f.write_str(text),
         }
     }

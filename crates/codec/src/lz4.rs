@@ -44,7 +44,7 @@ fn chunk_len(reader: &mut Reader<'_>, unpacked: usize) -> Result<Option<usize>, 
             MAGIC => {}
             _ if reader.rest().is_empty() && len as usize == unpacked => return Ok(None),
             _ if len > MAX_PACKED => {
-                let (found, needed) = (Value::Bytes(len.into()), Value::Bytes(MAX_PACKED.into()));
+                let (found, needed) = (Value::Bytes(len.into()), Value::AtMost(MAX_PACKED.into()));
                 return Err(malformed(CODEC, "chunk length", at, found, needed));
             }
             _ => return Ok(Some(len as usize)),

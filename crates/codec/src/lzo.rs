@@ -99,10 +99,7 @@ fn version(reader: &mut Reader<'_>) -> Result<bool, Error> {
     let at = reader.offset();
     let version = reader.u16_be("version")?;
     if version < VERSION_OLDEST {
-        let (found, needed) = (
-            Value::Number(version.into()),
-            Value::Number(VERSION_OLDEST.into()),
-        );
+        let (found, needed) = (Value::Number(version.into()), Value::Text("0x900 or later"));
         return Err(unsupported("version", at, found, needed));
     }
     reader.take("library version", 2)?;
@@ -217,7 +214,7 @@ fn block_lengths(at: usize, unpacked: u32, packed: u32) -> Result<(), Error> {
         .saturating_mul(MAX_RATIO)
         .saturating_add(INSTRUCTION);
     if unpacked > MAX_BLOCK {
-        let (found, needed) = (bytes(unpacked.into()), bytes(MAX_BLOCK.into()));
+        let (found, needed) = (bytes(unpacked.into()), Value::AtMost(MAX_BLOCK.into()));
         return Err(malformed(CODEC, "block length", at, found, needed));
     }
     if u64::from(unpacked) > most {
@@ -226,11 +223,15 @@ fn block_lengths(at: usize, unpacked: u32, packed: u32) -> Result<(), Error> {
             "block length",
             at,
             bytes(unpacked.into()),
-            bytes(most),
+            Value::AtMost(most),
         ));
     }
     if packed == 0 || packed > unpacked {
-        let (found, needed) = (bytes(packed.into()), bytes(unpacked.into()));
+        let needed = match packed {
+            0 => Value::Text("1 byte or more"),
+            _ => Value::AtMost(unpacked.into()),
+        };
+        let found = bytes(packed.into());
         return Err(malformed(
             CODEC,
             "packed block length",

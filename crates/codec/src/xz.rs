@@ -156,9 +156,13 @@ fn lzma2(fields: &mut Reader<'_>) -> Result<u64, Error> {
     let len = integer(fields, "lzma2 properties size")?;
     let number = fields.u8("dictionary size")?;
     match number {
-        _ if len != 1 || number > LAST_DICTIONARY => {
+        _ if len != 1 => {
+            let (found, needed) = (Value::Bytes(len), Value::Bytes(1));
+            Err(unsupported("lzma2 properties size", at, found, needed))
+        }
+        _ if number > LAST_DICTIONARY => {
             let found = Value::Number(number.into());
-            let needed = Value::Number(LAST_DICTIONARY.into());
+            let needed = Value::AtMost(LAST_DICTIONARY.into());
             Err(unsupported("dictionary size", at, found, needed))
         }
         LAST_DICTIONARY => Ok(u32::MAX.into()),

@@ -79,7 +79,7 @@ fn blocks(reader: &mut Reader<'_>, max: u64) -> Result<u64, Error> {
         let header = u32::from_le_bytes([a, b, c, 0]);
         let size = u64::from(header >> 3);
         if size > max {
-            let (found, needed) = (Value::Bytes(size), Value::Bytes(max));
+            let (found, needed) = (Value::Bytes(size), Value::AtMost(max));
             return Err(malformed(CODEC, "block size", at, found, needed));
         }
         let (stored, unpacked) = match header >> 1 & 3 {

@@ -274,6 +274,15 @@ fn xz_fields() {
         &dictionary(41),
         Unsupported("dictionary size"),
     );
+    let told = decompress(codec, &dictionary(41), &Limits::default());
+    let told = told.unwrap_err().to_string();
+    let needed = "found 0x29, needed at most 40 (0x28)";
+    assert!(told.ends_with(needed), "{told}");
+    row(
+        "two bytes of properties",
+        &xz_block_header(&packed, |header| header[3] = 2),
+        Unsupported("lzma2 properties size"),
+    );
     row(
         "block header crc",
         &with(&packed, 16, &[1]),

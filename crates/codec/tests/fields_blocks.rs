@@ -3,7 +3,7 @@
 
 mod support;
 
-use kpeel_codec::Codec;
+use kpeel_codec::{Codec, Limits, decompress};
 use support::gives::Gives::{Bytes, Malformed, Unsupported};
 use support::gives::{gives, with};
 use support::{filter, pack, sample};
@@ -117,6 +117,43 @@ fn lzo_fields() {
         &packed[..packed.len() - 4],
         Malformed("block length"),
     );
+}
+
+/// What is told of a stream that breaks a bound.
+fn told(codec: Codec, stream: &[u8]) -> String {
+    let error = decompress(codec, stream, &Limits::default()).unwrap_err();
+    let told = error.to_string();
+    told.split_once(": found ").unwrap().1.to_owned()
+}
+
+#[test]
+fn bounds_are_told_as_bounds() {
+    let lz4 = [&[0x02, 0x21, 0x4c, 0x18][..], &[0xff, 0xff, 0xff, 0x7f]].concat();
+    let needed = "2147483647 bytes, needed at most 8421520 (0x808090)";
+    assert_eq!(told(Codec::Lz4, &lz4), needed);
+    // A window of 1 KiB, then the last block: stored, of 1025 bytes.
+    let zstd = [0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0x09, 0x20, 0];
+    let needed = "1025 bytes, needed at most 1024 (0x400)";
+    assert_eq!(told(Codec::Zstd, &zstd), needed);
+    let lzo = pack(Codec::Lzo, &sample(30_000));
+    let block = 38 + usize::from(lzo[33]);
+    let lengths = |unpacked: u32, packed: u32| {
+        let lengths = [unpacked.to_be_bytes(), packed.to_be_bytes()].concat();
+        told(Codec::Lzo, &with(&lzo, block, &lengths))
+    };
+    for (unpacked, packed, needed) in [
+        (
+            1 << 30,
+            9,
+            "1073741824 bytes, needed at most 67108864 (0x4000000)",
+        ),
+        (5, 6, "6 bytes, needed at most 5 (0x5)"),
+        (5, 0, "0 bytes, needed 1 byte or more"),
+    ] {
+        assert_eq!(lengths(unpacked, packed), needed);
+    }
+    let old = told(Codec::Lzo, &with(&lzo, 9, &[8, 0xff]));
+    assert_eq!(old, "0x8ff, needed 0x900 or later");
 }
 
 #[test]

@@ -203,7 +203,8 @@ mod tests {
         let other = End::Refused {
             class: "malformed".to_owned(),
             errno: 8,
-            said: "malformed: envelope 1: block: corrupt data".to_owned(),
+            said: "malformed: envelope 1: block: found corrupt data, needed an intact stream"
+                .to_owned(),
         };
         assert!(compare(&of("zboot-amd64-lzo+bpf payload 3"), &other, &loaded()).is_err());
     }
