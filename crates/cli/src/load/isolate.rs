@@ -59,10 +59,16 @@ fn open_by(command: Command, task: &Task<'_>) -> (Vec<Warning>, Result<Opened>) 
         Ok(Answer { warnings, done }) => {
             let opened = match done {
                 Ok(done) => take(task, results, done),
-                Err(failed) => Err(Failure {
-                    path: None,
-                    cause: Cause::Envelope(failed.error()),
-                }),
+                Err(failed) => {
+                    if let (Some(more), Some(part)) = (&failed.more, task.image.parts.first()) {
+                        let path = part.path.display();
+                        terminal::note(&format!("kpeel: {path}: {}", shown(more)));
+                    }
+                    Err(Failure {
+                        path: None,
+                        cause: Cause::Envelope(failed.error()),
+                    })
+                }
             };
             (warnings, opened.map_err(|failure| failure.about(task)))
         }

@@ -405,7 +405,10 @@ mod tests {
                                 .map(|text| super::shown(text)),
                         );
                     }
-                    Err(failed) => texts.push(failed.error().to_string()),
+                    Err(failed) => {
+                        texts.push(failed.error().to_string());
+                        texts.extend(failed.more.as_deref().map(super::shown));
+                    }
                 }
                 let raw = |text: &String| text.contains(['\x1b', '\0', '\u{202e}']);
                 assert!(!texts.iter().any(raw), "{texts:?}");

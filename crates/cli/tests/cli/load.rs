@@ -79,6 +79,25 @@ fn the_confined_child_gives_what_unfold_gives() {
 }
 
 #[test]
+fn says_of_a_broken_stream_what_unfold_says() {
+    let bench = Bench::new();
+    let mut bytes = std::fs::read(bench.zboot("zboot.efi", &kernel())).unwrap();
+    let field = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    // The CRC-32 of a gzip stream; then its size, which zboot has again.
+    let crc32 = field(8) + field(12) - 12;
+    bytes[crc32] ^= 1;
+    let image = bench.write("broken.efi", &bytes);
+    let mut unfold = kpeel(["unfold", text(&image), "-o"]);
+    let unfolded = fails(unfold.arg(bench.path("out")), 1);
+    let found = "found corrupt data, needed an intact stream";
+    for part in ["gzip stream: deflate data or its crc32 at offset", found] {
+        assert!(unfolded.contains(part), "{part}: {unfolded}");
+    }
+    let loaded = fails(&mut dry_run(&bench, &[text(&image)]), 1);
+    assert_eq!(loaded, unfolded);
+}
+
+#[test]
 fn shows_the_origin_of_every_part() {
     let bench = Bench::new();
     let sections = [
