@@ -67,6 +67,6 @@ fn futile(codec: Codec, read: usize, written: usize) -> Error {
         field,
         read,
         Value::Bytes(found),
-        Value::Bytes(needed),
+        Value::AtMost(needed),
     )
 }
