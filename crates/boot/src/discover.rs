@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::entry::{Entry, Kind};
 use crate::error::{Error, Result};
 use crate::loader_conf::{default_pattern, matches};
-use crate::{order, type1, type2};
+use crate::{file, order, type1, type2};
 
 /// Where entries may lie: the roots of the EFI system partition and of XBOOTLDR.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -70,12 +70,12 @@ impl Boot {
             }
             if boot.default_pattern.is_none() {
                 let path = partition.join("loader/loader.conf");
-                match fs::read(&path) {
+                match file::read(&path) {
                     Ok(bytes) => {
                         boot.default_pattern = default_pattern(&String::from_utf8_lossy(&bytes));
                     }
-                    Err(error) if error.kind() == ErrorKind::NotFound => {}
-                    Err(source) => boot.problems.push(Error::Read { path, source }),
+                    Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                    Err(problem) => boot.problems.push(problem),
                 }
             }
         }
@@ -167,10 +167,7 @@ impl Boot {
 
 /// Files of a folder with this ending (any case), sorted; none when there is no such folder.
 fn files(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> {
-    let read = |source| Error::Read {
-        path: folder.to_owned(),
-        source,
-    };
+    let read = Error::read(folder);
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -178,7 +175,7 @@ fn files(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> {
     };
     let mut files = Vec::new();
     for entry in entries {
-        let path = entry.map_err(read)?.path();
+        let path = entry.map_err(&read)?.path();
         if path
             .extension()
             .is_some_and(|found| found.eq_ignore_ascii_case(ending))
@@ -191,7 +188,7 @@ fn files(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> {
 }
 
 fn efi_default(root: &Path) -> Option<String> {
-    let bytes = fs::read(root.join(DEFAULT_VARIABLE)).ok()?;
+    let bytes = file::read(&root.join(DEFAULT_VARIABLE)).ok()?;
     let units = bytes
         .get(4..)?
         .chunks_exact(2)

@@ -1,7 +1,7 @@
 //! What can be wrong with entries and inputs.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -18,7 +18,7 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// A file is no PE image, though it starts as one.
+    /// A file is no PE image, though it starts as one, or larger than an image may be.
     #[error("{}: {error}", path.display())]
     Image {
         /// The file.
@@ -26,7 +26,7 @@ pub enum Error {
         /// What is wrong with it.
         error: kpeel_envelope::error::Error,
     },
-    /// An entry does not read as it must.
+    /// An entry does not read as it must, or its file is none that is read.
     #[error("{}: {key}: found {found}, needed {needed}", path.display())]
     Malformed {
         /// The file.
@@ -72,6 +72,16 @@ pub enum Error {
         /// Why.
         why: &'static str,
     },
+}
+
+impl Error {
+    /// What the system says about reading `path`.
+    pub(crate) fn read(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Read {
+            path: path.to_owned(),
+            source,
+        }
+    }
 }
 
 fn list(names: &[String]) -> String {

@@ -10,6 +10,7 @@ mod cmdline;
 mod discover;
 mod entry;
 mod error;
+mod file;
 mod loader_conf;
 mod order;
 mod type1;

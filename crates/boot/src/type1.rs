@@ -1,10 +1,10 @@
 //! Type 1 entries: text files in `loader/entries`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::entry::{Entry, Kind, split_counter};
 use crate::error::{Error, Result};
+use crate::file;
 
 /// This machine's name in `architecture` keys, and the other spellings systemd-boot accepts.
 #[cfg(target_arch = "x86_64")]
@@ -24,10 +24,7 @@ pub(crate) const ARCHITECTURE: &str = "loongarch64";
 /// # Errors
 /// [`Error::Read`], [`Error::Malformed`], [`Error::Unsupported`].
 pub(crate) fn read(root: &Path, path: &Path) -> Result<Option<Entry>> {
-    let bytes = fs::read(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let bytes = file::read(path)?;
     parse(root, path, &String::from_utf8_lossy(&bytes))
 }
 

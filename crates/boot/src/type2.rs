@@ -1,31 +1,47 @@
 //! Type 2 entries: Unified Kernel Images in `EFI/Linux`, one entry for each profile.
 
-use std::fs;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use kpeel_envelope::pe::{Pe, looks_like_pe};
+use kpeel_envelope::limits::Limits;
+use kpeel_envelope::pe::{Headers, Pe, looks_like_pe};
 use kpeel_envelope::section::Section as Found;
 use kpeel_formats::uki::Kind as Section;
 
 use crate::entry::{Entry, Kind, split_counter};
 use crate::error::{Error, Result};
+use crate::file;
+
+/// Most bytes of an image's start that are read: they hold all headers.
+const HEAD_MAX: u64 = 1 << 20;
+
+/// Most bytes of a section that is read as text, of which every profile's entry has a copy.
+const TEXT_MAX: usize = 16 << 10;
+
+/// An image of which only headers and texts are read.
+struct Image<'a> {
+    path: &'a Path,
+    file: &'a File,
+    /// Sections seem to hold zeros.
+    pe: Pe<'a>,
+}
 
 /// Reads the image at `path`; none for files that are no UKI.
 ///
 /// # Errors
-/// [`Error::Read`], [`Error::Image`] for what starts as a PE image and is none, and [`Error::Malformed`] for texts too long.
+/// [`Error::Read`], [`Error::Image`] for what starts as a PE image and is none or for one too large, and
+/// [`Error::Malformed`] for texts too long and for what is no regular file.
 pub(crate) fn read(path: &Path) -> Result<Vec<Entry>> {
-    let bytes = fs::read(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let pe = match Pe::parse(&bytes) {
+    let (file, len) = file::open(path)?;
+    let (bytes, head) = outline(path, &file, len)?;
+    let head = bytes.get(..head).unwrap_or_default();
+    // That headers end within what was read is checked first.
+    let pe = match Headers::parse(head).and_then(|_| Pe::parse(&bytes)) {
         Ok(pe) => pe,
-        Err(_) if !looks_like_pe(&bytes) => return Ok(Vec::new()),
-        Err(error) => {
-            let path = path.to_owned();
-            return Err(Error::Image { path, error });
-        }
+        Err(_) if !looks_like_pe(head) => return Ok(Vec::new()),
+        Err(error) => return Err(wrong(path)(error)),
     };
     if pe.find(Section::Linux.name()).next().is_none() {
         return Ok(Vec::new());
@@ -33,10 +49,13 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Entry>> {
     // The ending may be in either case.
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let (stem, tries_left) = split_counter(&stem);
-    let base = base(&pe, path, stem, tries_left)?;
-    let profiles = pe
+    let file = &file;
+    let image = Image { path, file, pe };
+    let base = image.base(stem, tries_left)?;
+    let profiles = image
+        .pe
         .find(Section::Profile.name())
-        .map(|section| text(path, &section))
+        .map(|section| image.text(&section))
         .collect::<Result<Vec<String>>>()?;
     if profiles.is_empty() {
         return Ok(vec![base]);
@@ -48,27 +67,72 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Entry>> {
         .collect())
 }
 
-fn base(pe: &Pe<'_>, path: &Path, stem: &str, tries_left: Option<u32>) -> Result<Entry> {
-    let section = |kind: Section| {
-        let found = pe.find(kind.name()).next();
-        found.map(|found| text(path, &found)).transpose()
-    };
-    let release = section(Section::Osrel)?.unwrap_or_default();
-    let id = format!("{stem}.efi");
-    let mut entry = Entry::new(id, Kind::Type2, path.to_owned(), path.to_owned());
-    entry.title = first(&release, &["PRETTY_NAME", "NAME", "ID"]).unwrap_or(entry.title);
-    entry.sort_key = first(&release, &["IMAGE_ID", "ID"]);
-    entry.version = section(Section::Uname)?
-        .map(|uname| uname.trim().to_owned())
-        .filter(|uname| !uname.is_empty())
-        .or_else(|| {
-            first(
-                &release,
-                &["IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"],
-            )
-        });
-    entry.tries_left = tries_left;
-    Ok(entry)
+/// As many bytes as the image has, zeros behind its start: what is not touched takes no memory.
+fn outline(path: &Path, file: &File, len: u64) -> Result<(Vec<u8>, usize)> {
+    Limits::check("image", len, Limits::default().image).map_err(wrong(path))?;
+    let no_memory = || Error::read(path)(ErrorKind::OutOfMemory.into());
+    let size = usize::try_from(len).map_err(|_| no_memory())?;
+    // `vec!` ends the process where there is no room; asking first does not.
+    Vec::<u8>::new()
+        .try_reserve_exact(size)
+        .map_err(|_| no_memory())?;
+    let mut bytes = vec![0; size];
+    let head = usize::try_from(len.min(HEAD_MAX)).unwrap_or(size);
+    file.read_exact_at(bytes.get_mut(..head).unwrap_or_default(), 0)
+        .map_err(Error::read(path))?;
+    Ok((bytes, head))
+}
+
+fn wrong(path: &Path) -> impl Fn(kpeel_envelope::error::Error) -> Error {
+    move |error| Error::Image {
+        path: path.to_owned(),
+        error,
+    }
+}
+
+impl Image<'_> {
+    fn base(&self, stem: &str, tries_left: Option<u32>) -> Result<Entry> {
+        let section = |kind: Section| {
+            let found = self.pe.find(kind.name()).next();
+            found.map(|found| self.text(&found)).transpose()
+        };
+        let path = self.path;
+        let release = section(Section::Osrel)?.unwrap_or_default();
+        let id = format!("{stem}.efi");
+        let mut entry = Entry::new(id, Kind::Type2, path.to_owned(), path.to_owned());
+        entry.title = first(&release, &["PRETTY_NAME", "NAME", "ID"]).unwrap_or(entry.title);
+        entry.sort_key = first(&release, &["IMAGE_ID", "ID"]);
+        entry.version = section(Section::Uname)?
+            .map(|uname| uname.trim().to_owned())
+            .filter(|uname| !uname.is_empty())
+            .or_else(|| {
+                first(
+                    &release,
+                    &["IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"],
+                )
+            });
+        entry.tries_left = tries_left;
+        Ok(entry)
+    }
+
+    fn text(&self, section: &Found<'_>) -> Result<String> {
+        let len = section.data().len();
+        if len > TEXT_MAX {
+            return Err(Error::Malformed {
+                path: self.path.to_owned(),
+                key: section.name().escape_ascii().to_string(),
+                found: format!("{len} bytes"),
+                needed: "at most 16384 bytes",
+            });
+        }
+        let mut bytes = vec![0; len];
+        self.file
+            .read_exact_at(&mut bytes, section.raw_range().start as u64)
+            .map_err(Error::read(self.path))?;
+        Ok(String::from_utf8_lossy(&bytes)
+            .trim_end_matches('\0')
+            .to_owned())
+    }
 }
 
 fn with_profile(base: &Entry, profile: &str, number: u32) -> Entry {
@@ -92,24 +156,6 @@ fn first(text: &str, keys: &[&str]) -> Option<String> {
         let value = line.trim().trim_matches(['"', '\'']);
         (!value.is_empty()).then(|| value.to_owned())
     })
-}
-
-/// Most bytes of a section that is read as text, of which every profile's entry has a copy.
-const TEXT_MAX: usize = 16 << 10;
-
-fn text(path: &Path, section: &Found<'_>) -> Result<String> {
-    let bytes = section.data();
-    if bytes.len() > TEXT_MAX {
-        return Err(Error::Malformed {
-            path: path.to_owned(),
-            key: section.name().escape_ascii().to_string(),
-            found: format!("{} bytes", bytes.len()),
-            needed: "at most 16384 bytes",
-        });
-    }
-    Ok(String::from_utf8_lossy(bytes)
-        .trim_end_matches('\0')
-        .to_owned())
 }
 
 #[cfg(test)]

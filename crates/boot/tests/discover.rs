@@ -1,7 +1,11 @@
 //! Entries are found at the usual mounts, ordered, and chosen as systemd-boot would.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use kpeel_boot::{Boot, Error, Partitions};
 
@@ -157,10 +161,132 @@ fn loader_conf_that_cannot_be_read_is_told() {
         &[("efi/loader/loader.conf/a-file-below", b"")],
     );
     let boot = root.boot();
-    let [Error::Read { path, .. }] = boot.problems() else {
+    let [problem @ Error::Malformed { path, .. }] = boot.problems() else {
         panic!("{:?}", boot.problems());
     };
     assert_eq!(*path, root.0.join("efi/loader/loader.conf"));
+    let text = problem.to_string();
+    assert!(
+        text.ends_with("loader.conf: type: found a directory, needed a regular file"),
+        "{text}"
+    );
+}
+
+/// What is no file is told, whatever it stands for, and the others stay listed.
+#[test]
+fn only_regular_files_are_opened() {
+    let uki = image(&[(".linux", b"kernel")]);
+    let root = Root::new(
+        "others",
+        &[
+            ("efi/loader/entries/a.conf", b"linux /a\n"),
+            ("efi/EFI/Linux/u.efi", &uki),
+        ],
+    );
+    let (fifos, links) = (
+        [
+            "loader/entries/b.conf",
+            "loader/loader.conf",
+            "EFI/Linux/y.efi",
+        ],
+        ["loader/entries/c.conf", "EFI/Linux/z.efi"],
+    );
+    let esp = root.0.join("efi");
+    let mut paths = fifos.map(|path| esp.join(path)).to_vec();
+    paths.push(root.0.join(VARIABLE));
+    for path in &paths {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let made = Command::new("mkfifo").arg(path).status().unwrap();
+        assert!(made.success());
+    }
+    for path in links {
+        symlink("/dev/zero", esp.join(path)).unwrap();
+    }
+    // Who reads these waits for ever, or for as long as there is memory.
+    let (told, boots) = mpsc::channel();
+    let path = root.0.clone();
+    std::thread::spawn(move || told.send(Boot::read(&path, Partitions::usual(&path))));
+    let boot = boots.recv_timeout(Duration::from_secs(20)).unwrap();
+    let boot = boot.unwrap();
+    assert_eq!(ids(&boot), ["u.efi", "a.conf"]);
+    let told: Vec<_> = boot.problems().iter().map(ToString::to_string).collect();
+    let wanted = [
+        (fifos[0], "a FIFO"),
+        (links[0], "a device"),
+        (fifos[2], "a FIFO"),
+        (links[1], "a device"),
+        (fifos[1], "a FIFO"),
+    ]
+    .map(|(path, what)| {
+        let path = esp.join(path);
+        format!(
+            "{}: type: found {what}, needed a regular file",
+            path.display()
+        )
+    });
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn files_have_bounds() {
+    const TEXT: u64 = 1 << 20;
+    const IMAGE: u64 = i32::MAX as u64;
+    let uki = image(&[(".linux", b"kernel"), (".osrel", b"ID=u\n")]);
+    let files: [(&str, &[u8], u64, &str); 3] = [
+        ("loader/entries/a.conf", b"linux /a\n", TEXT, "size"),
+        ("loader/loader.conf", b"default u*\n", TEXT, "size"),
+        ("EFI/Linux/u.efi", &uki, IMAGE, "image"),
+    ];
+    for (name, _, allowed, field) in files {
+        for over in [false, true] {
+            let inside = files.map(|(name, bytes, ..)| (format!("efi/{name}"), bytes));
+            let inside = inside
+                .each_ref()
+                .map(|(name, bytes)| (name.as_str(), *bytes));
+            let root = Root::new("bounds", &inside);
+            let path = root.0.join("efi").join(name);
+            let file = fs::File::options().write(true).open(path).unwrap();
+            // A hole: nothing of it is on a disk.
+            file.set_len(allowed + u64::from(over)).unwrap();
+            let boot = root.boot();
+            let (listed, told) = match (over, name) {
+                (false, _) => (2, 0),
+                (true, "loader/loader.conf") => (2, 1),
+                (true, _) => (1, 1),
+            };
+            assert_eq!(boot.entries().len(), listed, "{name} {over}");
+            assert_eq!(boot.problems().len(), told, "{name} {over}");
+            for problem in boot.problems() {
+                let text = problem.to_string();
+                let found = format!("{name}: ");
+                assert!(text.contains(&found), "{text}");
+                let found = format!("{field}: found {}", allowed + 1);
+                assert!(text.contains(&found), "{text}");
+                let needed = format!("needed at most {allowed}");
+                assert!(text.contains(&needed), "{text}");
+            }
+        }
+    }
+}
+
+/// Headers behind what is read of an image are told, not taken for none.
+#[test]
+fn headers_of_a_uki_have_a_bound() {
+    for (len, listed) in [(1 << 20, 1), ((1 << 20) + 0x200, 0)] {
+        let mut uki = image(&[(".linux", b"kernel")]);
+        let (at, size) = (support::section_field(0, 20), len as u32);
+        support::put32(&mut uki, support::OPTIONAL + 60, size);
+        support::put32(&mut uki, at, size);
+        uki.resize(len + 0x200, 0);
+        let root = Root::new("headers", &[("efi/EFI/Linux/u.efi", &uki)]);
+        let boot = root.boot();
+        assert_eq!(boot.entries().len(), listed);
+        assert_eq!(boot.problems().len(), 1 - listed);
+        for problem in boot.problems() {
+            let text = problem.to_string();
+            assert!(text.contains("SizeOfHeaders: found 1049088"), "{text}");
+        }
+    }
 }
 
 #[test]
