@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 
+use crate::text::printable;
+
 /// Shorter work shows nothing.
 const QUIET: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(120);
@@ -118,6 +120,20 @@ fn new_bar((what, len): &(String, Option<u64>)) -> ProgressBar {
     if let Ok(style) = indicatif::ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
-    bar.set_message(what.clone());
+    // It names files, and a boot entry may give them any name.
+    bar.set_message(printable(what));
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files_cannot_reach_the_terminal_raw() {
+        for len in [None, Some(1)] {
+            let bar = new_bar(&("reading a\u{1b}[2J\u{202e}b".to_owned(), len));
+            assert_eq!(bar.message(), r"reading a\u{1b}[2J\u{202e}b");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use super::Prepared;
 use super::input::Input;
 use super::results::Memory;
 use crate::failure::{Failure, Result};
-use crate::text::{escape, hex, size};
+use crate::text::{escape, hex, printable, size};
 use crate::trust::Signer;
 
 /// The document.
@@ -251,8 +251,9 @@ impl Report {
     /// For people. Warnings are left out: they go to standard error.
     pub(crate) fn text(&self) -> String {
         let mut shown = String::new();
+        // Paths may come from a boot entry, and a refusal or a name of keys may hold one.
         let mut line = |name: &str, value: String| {
-            let _ = writeln!(shown, "{name:13} {value}");
+            let _ = writeln!(shown, "{name:13} {}", printable(&value));
         };
         line(
             "image",

@@ -146,6 +146,35 @@ fn shows_the_origin_of_every_part() {
 }
 
 #[test]
+fn paths_cannot_reach_the_terminal_raw() {
+    let bench = Bench::new();
+    let raw = "\u{1b}[2J";
+    let plain = bench.write(&format!("{raw}plain"), &kernel());
+    let initrd = bench.write(&format!("{raw}initrd"), b"initrd");
+    let keys = bench.write(&format!("{raw}keys"), b"");
+    let entry = format!("linux /{raw}plain\ninitrd /{raw}initrd\ndevicetree /{raw}keys\n");
+    std::fs::create_dir_all(bench.path("loader/entries")).unwrap();
+    bench.write("loader/entries/e.conf", entry.as_bytes());
+    let esp = text(&bench.path("")).to_owned();
+    let whole = [
+        text(&plain),
+        "--initrd",
+        text(&initrd),
+        "--dtb",
+        text(&keys),
+    ];
+    let by_entry = ["--entry=e", "--esp", &esp, "--syscall=file"];
+    for arguments in [&whole[..], &by_entry] {
+        let shown = succeeds(&mut dry_run(&bench, arguments));
+        for name in ["plain", "initrd"] {
+            let escaped = format!(r"\u{{1b}}[2J{name}");
+            assert!(shown.contains(&escaped), "{shown}");
+        }
+        assert!(!shown.contains('\u{1b}'), "{shown}");
+    }
+}
+
+#[test]
 fn a_plain_kernel_is_the_file_itself() {
     let bench = Bench::new();
     let plain = bench.write("plain", &kernel());
