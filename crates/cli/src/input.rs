@@ -1,6 +1,6 @@
 //! Files the command reads.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -89,6 +89,9 @@ pub(crate) fn pass_to_verify(
     hashes: &[kpeel_trust::Hash],
     terminal: &mut Terminal,
 ) -> Result<Option<kpeel_trust::Outline>> {
+    if gives_once(path) {
+        return Ok(None);
+    }
     let (mut file, Some(len)) = open(path)? else {
         return Ok(None);
     };
@@ -119,6 +122,9 @@ pub(crate) fn pass_to_sign(
 ) -> Result<Option<kpeel_trust::Outline>> {
     /// Parts on the way to the thread.
     const WAITING: usize = 2;
+    if gives_once(path) {
+        return Ok(None);
+    }
     let (mut file, Some(len)) = open(path)? else {
         return Ok(None);
     };
@@ -233,6 +239,14 @@ fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>)> {
     }
     let (file, len) = open_file(path)?;
     Ok((Box::new(file), len))
+}
+
+/// Whether a path may give what it has only once, as standard input and a pipe do. A pipe that is
+/// opened, closed and opened again has lost its writer, and waits for another.
+pub(crate) fn gives_once(path: &Path) -> bool {
+    // What is not there, and a directory, is told by whoever opens it.
+    let is_other = |data: fs::Metadata| !data.is_file() && !data.is_dir();
+    path.as_os_str() == "-" || fs::metadata(path).is_ok_and(is_other)
 }
 
 /// Opens a file; with its size if it is a regular one.

@@ -18,6 +18,7 @@ use super::call::{capable, explained, map, unload};
 use super::input::Input;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::input::gives_once;
 use crate::terminal::Terminal;
 use crate::trust::Trust;
 
@@ -114,6 +115,10 @@ impl Wish {
                 "--host kernel: found standard input, needed a file, which the kernel reads itself",
             )));
         }
+        // Whoever opens the image instead has to find in it what was written into it.
+        if gives_once(&path) {
+            return Ok(Err(no_file().of(&path)));
+        }
         let parts = self.cmdline(options)?;
         let line = self.line(&parts)?.unwrap_or_default();
         let cmdline = CString::new(line)
@@ -158,6 +163,13 @@ fn absent(host: Option<&KernelHost>) -> Option<Failure> {
     }
 }
 
+fn no_file() -> Failure {
+    Failure::told(
+        Exit::Image,
+        "--host kernel: found a pipe, needed a file, which the kernel reads itself",
+    )
+}
+
 /// Whether the image has a certificate table; inside, why the kernel's host would not take it. Only headers are read.
 fn carried(image: &Input) -> Result<Result<bool>> {
     let refusal = |text: &str| {
@@ -167,7 +179,7 @@ fn carried(image: &Input) -> Result<Result<bool>> {
         )))
     };
     if image.original().is_none() {
-        return refusal("found a pipe, needed a file, which the kernel reads itself");
+        return Ok(Err(no_file()));
     }
     let bytes = map(&image.memory, image.size)?;
     match Pe::parse(bytes.as_ref()) {
@@ -280,7 +292,14 @@ fn told(error: &Error) -> Option<(Exit, &'static str)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::process::Command;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use super::*;
+    use crate::load::Target;
 
     fn host(abi_version: u32) -> KernelHost {
         KernelHost {
@@ -298,6 +317,59 @@ mod tests {
         let none = absent(None).unwrap();
         assert_eq!(none.exit(), Exit::System);
         assert!(none.to_string().contains("CONFIG_KEXEC_PE"), "{none}");
+    }
+
+    /// A load of this image below a root whose kernel has a host.
+    fn wish(root: &Path, image: &Path) -> Wish {
+        let host = root.join("sys/kernel/kexec_pe");
+        fs::create_dir_all(&host).unwrap();
+        for (file, text) in [("abi_version", "1"), ("codecs", "gzip"), ("depth", "4")] {
+            fs::write(host.join(file), text).unwrap();
+        }
+        Wish {
+            root: root.to_owned(),
+            image: Target::Path(image.to_owned()),
+            initrds: Vec::new(),
+            append: Vec::new(),
+            command_line: None,
+            reuse_cmdline: false,
+            profile: None,
+            crash: false,
+            call: None,
+            dtb: None,
+            trust: None,
+            revoke: Vec::new(),
+            embedded: true,
+            parsers: Vec::new(),
+            debug: false,
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_left_unopened_to_the_sandbox() {
+        let root = std::env::temp_dir().join(format!("kpeel-pipe-{}", std::process::id()));
+        let pipe = root.join("pipe");
+        let wish = wish(&root, &pipe);
+        let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        // Nobody writes into it, so that whoever opens it waits for ever.
+        let (told, answers) = mpsc::channel();
+        std::thread::spawn(move || {
+            for asked in [None, Some(HostName::Kernel)] {
+                let load = wish.for_kernel(asked, false, &mut Terminal::new());
+                let found = load.map(|load| load.is_some());
+                told.send(found.map_err(|failure| failure.to_string()))
+                    .unwrap();
+            }
+        });
+        let answer = || answers.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(answer(), Ok(false));
+        let refused = answer().unwrap_err();
+        assert!(
+            refused.contains("pipe: --host kernel: found a pipe, needed a file"),
+            "{refused}"
+        );
+        fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! `sign`, `verify`, and `--trust` where images are opened.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::support::{Bench, assert_same, document, fails, kernel, kpeel, succeeds};
 
@@ -123,6 +126,64 @@ fn outer_judges_the_outermost_layer_and_opens_nothing() {
     keys.bench.write("no.efi", &[0; 5000]);
     let said = fails(keys.verify("no.efi", "mine").arg("--outer"), 1);
     assert!(said.contains("malformed"), "{said}");
+}
+
+/// Runs it where it could wait for ever; that it ends is demanded.
+#[track_caller]
+fn ends(command: &mut Command) -> Output {
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("{command:?} still runs");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().unwrap()
+}
+
+/// Makes a named pipe and writes `bytes` into it once, as soon as somebody opens it to read.
+fn named_pipe(path: PathBuf, bytes: Vec<u8>) -> std::thread::JoinHandle<()> {
+    // So that writing does not have to wait: who opens the pipe twice finds nobody.
+    assert!(bytes.len() <= 64 << 10, "more than a pipe holds");
+    let made = Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    std::thread::spawn(move || {
+        for _ in 0..60_000 {
+            let opened = fs::File::options()
+                .write(true)
+                .custom_flags(flags)
+                .open(&path);
+            match opened {
+                Ok(mut pipe) => return pipe.write_all(&bytes).unwrap(),
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+        panic!("nobody reads {}", path.display());
+    })
+}
+
+#[test]
+fn named_pipes_are_read_by_whoever_opens_them_first() {
+    let keys = Keys::new(&["mine"]);
+    keys.bench.zboot("plain.efi", &kernel());
+    succeeds(&mut keys.sign("plain.efi", "mine", "signed.efi"));
+    let pipe = |name: &str, of: &str| named_pipe(keys.bench.path(name), keys.bench.read(of));
+
+    let writer = pipe("1.efi", "signed.efi");
+    let output = ends(keys.verify("1.efi", "mine").arg("--outer"));
+    assert!(output.status.success(), "{output:?}");
+    writer.join().unwrap();
+
+    let writer = pipe("2.efi", "plain.efi");
+    let output = ends(&mut keys.sign("2.efi", "mine", "same.efi"));
+    assert!(output.status.success(), "{output:?}");
+    writer.join().unwrap();
+    assert_same(&keys.bench.read("same.efi"), &keys.bench.read("signed.efi"));
 }
 
 #[test]
