@@ -16,6 +16,7 @@ use super::results::Memory;
 use crate::exit::Exit;
 use crate::failure::{Cause, Failure, Result};
 use crate::terminal::Terminal;
+use crate::trust::Trust;
 
 /// `CAP_SYS_BOOT` (`include/uapi/linux/capability.h`).
 const CAP_SYS_BOOT: u32 = 22;
@@ -47,9 +48,9 @@ impl Prepared {
             let plan = self.plan(&mapped)?;
             return plan.load().map_err(|error| self.failure(&error));
         }
-        self.check_originals()?;
+        self.check_originals(Input::check_unchanged)?;
         self.load_files()?;
-        self.check_originals()
+        self.check_originals(Input::check_loaded)
             .map_err(|changed| match unload(choice.call, self.wish.crash) {
                 Ok(()) => changed,
                 Err(error) => Failure::refused(format!(
@@ -68,32 +69,30 @@ impl Prepared {
         Ok(())
     }
 
-    /// Refuses files that changed, of those that the kernel reads itself.
-    fn check_originals(&self) -> Result<()> {
+    /// Checks those files that the kernel reads itself.
+    fn check_originals(&self, check: impl Fn(&Input) -> Result<()>) -> Result<()> {
         if self.opened.kernel.is_none() {
-            self.image.check_unchanged()?;
+            check(&self.image)?;
         }
         match &self.initrd {
-            Some(initrd) if self.opened.initrd.is_none() => initrd.check_unchanged(),
+            Some(initrd) if self.opened.initrd.is_none() => check(initrd),
             _ => Ok(()),
         }
     }
 
     fn load_files(&self) -> Result<()> {
-        let original = |input: &'_ super::Input| {
-            let file = input.original().unwrap_or(&input.memory);
-            file.as_fd().try_clone_to_owned()
-        };
+        let judged = self.trusting.trust != Trust::None;
+        let handed = |input: &Input| input.handed(judged)?.as_fd().try_clone_to_owned();
         let clone = |memory: &Memory| memory.file.as_fd().try_clone_to_owned();
         let system = |error| Failure::system(format!("sharing a file: {error}"));
         let kernel = match &self.opened.kernel {
             Some(kernel) => clone(kernel),
-            None => original(&self.image),
+            None => handed(&self.image),
         }
         .map_err(system)?;
         let initrd = match (&self.opened.initrd, &self.initrd) {
             (Some(initrd), _) => Some(clone(initrd)),
-            (None, Some(input)) => Some(original(input)),
+            (None, Some(input)) => Some(handed(input)),
             (None, None) => None,
         }
         .transpose()

@@ -197,7 +197,7 @@ impl KernelLoad {
         if self.crash && self.status.crash_size == Some(0) {
             return Err(self.failure(&Error::NoCrashReservation));
         }
-        self.check_unchanged()?;
+        self.check_files(Input::check_unchanged)?;
         let image = self.image.original().unwrap_or(&self.image.memory);
         let initrd = self
             .initrd
@@ -211,18 +211,19 @@ impl KernelLoad {
             debug: self.debug,
         };
         kpeel_kexec::file_load(&load).map_err(|error| self.failure(&error))?;
-        self.check_unchanged()
-            .map_err(|changed| match unload(Call::File, self.crash) {
+        self.check_files(Input::check_loaded).map_err(|changed| {
+            match unload(Call::File, self.crash) {
                 Ok(()) => changed,
                 Err(error) => Failure::refused(format!(
                     "the file changed while it was being loaded, and unloading it failed: {error}"
                 )),
-            })
+            }
+        })
     }
 
-    fn check_unchanged(&self) -> Result<()> {
-        self.image.check_unchanged()?;
-        self.initrd.as_ref().map_or(Ok(()), Input::check_unchanged)
+    fn check_files(&self, check: impl Fn(&Input) -> Result<()>) -> Result<()> {
+        check(&self.image)?;
+        self.initrd.as_ref().map_or(Ok(()), check)
     }
 
     fn path(&self) -> String {

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kpeel_envelope::limits::Limits;
-use rustix::fs::{MemfdFlags, memfd_create};
+use kpeel_sandbox::read_chunk;
+use rustix::fs::{FsWord, MemfdFlags, fstatfs, memfd_create};
 
 use crate::failure::{Failure, Result};
 
@@ -20,6 +21,11 @@ const INITRD_ALIGNMENT: u64 = 4;
 /// A change time younger than this cannot tell the next change from this one: the kernel's clock
 /// for files ticks every few milliseconds.
 const TICK: Duration = Duration::from_millis(20);
+
+/// tmpfs and ramfs (`include/uapi/linux/magic.h`), whose files live in memory. A map of one may be
+/// made, written to and undone without moving the file's times: only the first touch of a page shows,
+/// and that may have been a read.
+const TRACELESS: [FsWord; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// Files joined in sealed memory.
 #[derive(Debug)]
@@ -90,9 +96,51 @@ impl Input {
         }
     }
 
+    /// What the kernel is to read: the file itself, if it can be told that it reads what was judged,
+    /// or nobody judged it; else the copy.
+    pub(crate) fn handed(&self, judged: bool) -> io::Result<&File> {
+        match self.original() {
+            Some(file) if !judged || !TRACELESS.contains(&fstatfs(file)?.f_type) => Ok(file),
+            _ => Ok(&self.memory),
+        }
+    }
+
     /// Refuses files that are no longer what was copied.
     pub(crate) fn check_unchanged(&self) -> Result<()> {
         self.parts.iter().try_for_each(Part::check_unchanged)
+    }
+
+    /// After the kernel read the file itself: refuses it unless that is what was copied.
+    ///
+    /// A map made before the copy may write without a trace in the file's times. The kernel reads
+    /// only what nobody can write to; so bytes that are the copy's now, in a file that did not
+    /// change since, are those it read. (Not so in memory, see [`TRACELESS`].)
+    pub(crate) fn check_loaded(&self) -> Result<()> {
+        if let (Some(original), [part]) = (self.original(), self.parts.as_slice()) {
+            let same = same_bytes(original, &self.memory)
+                .map_err(|error| Failure::io(&part.path, "read", error))?;
+            if !same {
+                return Err(Failure::refused(CHANGED).of(&part.path));
+            }
+        }
+        self.check_unchanged()
+    }
+}
+
+/// Whether two files hold the same bytes, from their starts to their ends.
+fn same_bytes(mut one: &File, mut other: &File) -> io::Result<bool> {
+    const CHUNK: usize = 256 << 10;
+    one.rewind()?;
+    other.rewind()?;
+    let (mut ones, mut others) = (vec![0; CHUNK], vec![0; CHUNK]);
+    loop {
+        let read = read_chunk(&mut one, &mut ones)?;
+        if read != read_chunk(&mut other, &mut others)? || ones.get(..read) != others.get(..read) {
+            return Ok(false);
+        }
+        if read < CHUNK {
+            return Ok(true);
+        }
     }
 }
 
@@ -269,6 +317,72 @@ mod tests {
             assert_eq!(refused.exit(), Exit::Refused);
             assert!(refused.to_string().ends_with(CHANGED));
             assert_eq!(content(&input), b"kernel");
+        }
+    }
+
+    #[test]
+    fn refuses_other_bytes_though_nothing_else_of_the_file_changed() {
+        let scratch = Scratch::new("traceless");
+        let path = scratch.file("a", b"kernel");
+        let mut input = Input::one(&path, "image", 60).unwrap();
+        input.check_loaded().unwrap();
+        fs::write(&path, b"Kernel").unwrap();
+        // As a map that was written to before the copy leaves it.
+        for part in &mut input.parts {
+            let (file, stamp) = part.original.as_mut().unwrap();
+            *stamp = Stamp::of(&file.metadata().unwrap());
+        }
+        input.check_unchanged().unwrap();
+        let refused = input.check_loaded().unwrap_err();
+        assert_eq!(refused.exit(), Exit::Refused);
+        assert!(refused.to_string().ends_with(CHANGED), "{refused}");
+        // Times that moved count though the bytes are back.
+        fs::write(&path, b"kernel").unwrap();
+        assert!(input.check_loaded().is_err());
+    }
+
+    #[test]
+    fn a_judged_file_in_memory_is_not_handed_on() {
+        use std::os::fd::AsRawFd;
+        let shared = memory("shared").unwrap();
+        shared.write_all_at(b"kernel", 0).unwrap();
+        let in_memory = PathBuf::from(format!("/proc/self/fd/{}", shared.as_raw_fd()));
+        let elsewhere = Path::new("/proc/cmdline");
+        for (path, judged, is_original) in [
+            (&*in_memory, true, false),
+            (&*in_memory, false, true),
+            (elsewhere, true, true),
+        ] {
+            let input = Input::one(path, "image", 1 << 20).unwrap();
+            let (handed, original) = (input.handed(judged).unwrap(), input.original().unwrap());
+            assert_eq!(std::ptr::eq(handed, original), is_original);
+            assert_eq!(std::ptr::eq(handed, &raw const input.memory), !is_original);
+        }
+    }
+
+    #[test]
+    fn compares_files_to_their_ends() {
+        const CHUNK: usize = 256 << 10;
+        let scratch = Scratch::new("compares");
+        for len in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK] {
+            let bytes: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+            let same = |other: &[u8]| {
+                let open = |name, bytes| File::open(scratch.file(name, bytes)).unwrap();
+                let (one, other) = (open("one", &bytes), open("other", other));
+                let [there, back] = [same_bytes(&one, &other), same_bytes(&other, &one)];
+                assert_eq!(there.unwrap(), back.unwrap());
+                // Wherever the files were read to before.
+                same_bytes(&one, &other).unwrap()
+            };
+            assert!(same(&bytes), "{len} bytes");
+            assert!(!same(&[&bytes[..], b"x"].concat()), "{len} bytes and one");
+            for at in [0, len / 2, len.saturating_sub(1)] {
+                let mut other = bytes.clone();
+                if let Some(byte) = other.get_mut(at) {
+                    *byte ^= 1;
+                    assert!(!same(&other), "{len} bytes, other at {at}");
+                }
+            }
         }
     }
 
