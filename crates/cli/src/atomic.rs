@@ -315,10 +315,19 @@ fn nameless(target: &Path) -> Option<File> {
         directory
     };
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    // As of any new file; the umask takes its part off.
-    let mode = Mode::from_raw_mode(0o666);
+    // As of any new file. The umask is taken off here: before Linux 6.0 some file systems did not.
+    let mode = Mode::from_raw_mode(0o666 & !umask()?);
     let file = File::from(rustix::fs::open(directory, flags, mode).ok()?);
     fs::symlink_metadata(in_proc(&file)).ok().map(|_| file)
+}
+
+/// Bits that new files do not get; asking umask(2) would change it (proc_pid_status(5)).
+fn umask() -> Option<u32> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Umask:"))?;
+    u32::from_str_radix(line.trim(), 8).ok()
 }
 
 /// Gives a file without a name this one.
@@ -407,6 +416,17 @@ mod tests {
             }
             fs::remove_file(&target).unwrap();
         }
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn the_umask_is_what_new_files_lack() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = scratch("umask");
+        let path = directory.join("file");
+        fs::write(&path, b"").unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o666 & !umask().unwrap());
         fs::remove_dir_all(&directory).unwrap();
     }
 
