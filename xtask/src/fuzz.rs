@@ -22,7 +22,7 @@ const CC: &str = "clang-22";
 const ASAN_OPTIONS: &str = "detect_leaks=0:allocator_may_return_null=1";
 /// What one input may take: seconds, of which a busy processor gives few, and MiB; and what all the inputs kept by an
 /// hour's run may.
-const BOUNDS: [&str; 3] = ["-timeout=60", "-malloc_limit_mb=512", "-rss_limit_mb=3072"];
+const BOUNDS: [&str; 3] = ["-timeout=60", "-malloc_limit_mb=512", "-rss_limit_mb=2048"];
 /// The longest input.
 const MAX_LEN: &str = "-max_len=16384";
 
