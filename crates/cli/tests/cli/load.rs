@@ -83,14 +83,17 @@ fn says_of_a_broken_stream_what_unfold_says() {
     let bench = Bench::new();
     let mut bytes = std::fs::read(bench.zboot("zboot.efi", &kernel())).unwrap();
     let field = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
-    // The CRC-32 of a gzip stream; then its size, which zboot has again.
-    let crc32 = field(8) + field(12) - 12;
-    bytes[crc32] ^= 1;
+    // Near the end of a gzip stream. What of it is blamed is the decoder's affair, in C or in Rust.
+    let near_the_end = field(8) + field(12) - 12;
+    bytes[near_the_end] ^= 1;
     let image = bench.write("broken.efi", &bytes);
     let mut unfold = kpeel(["unfold", text(&image), "-o"]);
     let unfolded = fails(unfold.arg(bench.path("out")), 1);
-    let found = "found corrupt data, needed an intact stream";
-    for part in ["gzip stream: deflate data or its crc32 at offset", found] {
+    for part in [
+        "malformed gzip stream: deflate data",
+        " at offset ",
+        ", needed ",
+    ] {
         assert!(unfolded.contains(part), "{part}: {unfolded}");
     }
     let loaded = fails(&mut dry_run(&bench, &[text(&image)]), 1);
