@@ -38,7 +38,7 @@ pub(crate) struct Verify {
     #[arg(long)]
     pub(crate) any_usage: bool,
 
-    /// Looks at the outermost layer only, as other verifiers do; the image is then not kept in memory
+    /// Looks at the outermost layer only, as other verifiers do; a file with a usual certificate table (1 MiB at most) is then not kept in memory
     #[arg(long)]
     pub(crate) outer: bool,
 
