@@ -1,12 +1,13 @@
 //! Finds the entries of a running system.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::entry::{Entry, Kind};
 use crate::error::{Error, Result};
-use crate::loader_conf::{default_pattern, matches};
+use crate::loader_conf::{Pattern, default_pattern};
 use crate::{file, order, type1, type2};
 
 /// Where entries may lie: the roots of the EFI system partition and of XBOOTLDR.
@@ -20,7 +21,7 @@ pub struct Partitions {
 pub struct Boot {
     entries: Vec<Entry>,
     problems: Vec<Error>,
-    default_pattern: Option<String>,
+    default_pattern: Option<Pattern>,
     partitions: Partitions,
 }
 
@@ -69,19 +70,11 @@ impl Boot {
                 boot.add(type2::read(&path));
             }
             if boot.default_pattern.is_none() {
-                let path = partition.join("loader/loader.conf");
-                match file::read(&path) {
-                    Ok(bytes) => {
-                        boot.default_pattern = default_pattern(&String::from_utf8_lossy(&bytes));
-                    }
-                    Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {}
-                    Err(problem) => boot.problems.push(problem),
-                }
+                boot.take_default(conf_default(&partition.join("loader/loader.conf")));
             }
         }
-        if let Some(id) = efi_default(root) {
-            boot.default_pattern = Some(id);
-        }
+        boot.take_default(efi_default(&root.join(DEFAULT_VARIABLE)));
+        drop_twins(&mut boot.entries);
         order::sort(&mut boot.entries);
         Ok(boot)
     }
@@ -105,11 +98,8 @@ impl Boot {
     /// [`Error::NoEntries`].
     pub fn default_entry(&self) -> Result<&Entry> {
         let wanted = self.default_pattern.as_ref();
-        let named = wanted.and_then(|pattern| {
-            self.entries
-                .iter()
-                .find(|entry| matches(pattern, &entry.id))
-        });
+        let named =
+            wanted.and_then(|pattern| self.entries.iter().find(|entry| pattern.matches(&entry.id)));
         named
             .or(self.entries.first())
             .ok_or_else(|| Error::NoEntries {
@@ -149,20 +139,35 @@ impl Boot {
 
     fn add(&mut self, read: Result<Vec<Entry>>) {
         match read {
-            Ok(entries) => {
-                for entry in entries {
-                    // The same file through two mounts is one entry.
-                    let same = |other: &Entry| {
-                        other.id == entry.id && other.tries_left == entry.tries_left
-                    };
-                    if !self.entries.iter().any(same) {
-                        self.entries.push(entry);
-                    }
-                }
-            }
+            Ok(entries) => self.entries.extend(entries),
             Err(problem) => self.problems.push(problem),
         }
     }
+
+    fn take_default(&mut self, read: Result<Option<Pattern>>) {
+        match read {
+            Ok(Some(pattern)) => self.default_pattern = Some(pattern),
+            Ok(None) => {}
+            Err(problem) => self.problems.push(problem),
+        }
+    }
+}
+
+/// Keeps the first of each: the same file through two mounts is one entry.
+fn drop_twins(entries: &mut Vec<Entry>) {
+    let mut seen = HashSet::new();
+    entries.retain(|entry| seen.insert((entry.id.clone(), entry.tries_left)));
+}
+
+/// The pattern in a `loader.conf`, if there is one.
+fn conf_default(path: &Path) -> Result<Option<Pattern>> {
+    let bytes = match file::read(path) {
+        Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
+        read => read?,
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let pattern = default_pattern(&text).map(|pattern| Pattern::new(path, pattern));
+    pattern.transpose()
 }
 
 /// Files of a folder with this ending (any case), sorted; none when there is no such folder.
@@ -187,9 +192,16 @@ fn files(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn efi_default(root: &Path) -> Option<String> {
-    let bytes = file::read(&root.join(DEFAULT_VARIABLE)).ok()?;
-    let units = bytes
+/// The pattern in a firmware variable; one that cannot be read is none.
+fn efi_default(path: &Path) -> Result<Option<Pattern>> {
+    let text = file::read(path).ok().and_then(|bytes| utf16(&bytes));
+    let id = text.filter(|id| !id.is_empty());
+    id.map(|id| Pattern::new(path, &id)).transpose()
+}
+
+/// The text behind a variable's attributes, up to its NUL.
+fn utf16(variable: &[u8]) -> Option<String> {
+    let units = variable
         .get(4..)?
         .chunks_exact(2)
         .filter_map(|pair| pair.try_into().ok());
@@ -197,5 +209,33 @@ fn efi_default(root: &Path) -> Option<String> {
         .map(u16::from_le_bytes)
         .take_while(|unit| *unit != 0)
         .collect();
-    String::from_utf16(&units).ok().filter(|id| !id.is_empty())
+    String::from_utf16(&units).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// Far above what this takes, far below what comparing each with each would.
+    const SOON: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn twins_of_many_entries_are_found_in_time() {
+        const COUNT: usize = 200_000;
+        let entry = |number: usize| {
+            let path = PathBuf::new();
+            Entry::new(format!("{number}.conf"), Kind::Type1, path.clone(), path)
+        };
+        let mut entries: Vec<_> = (0..COUNT).chain([7]).map(entry).collect();
+        let mut failed = entry(7);
+        failed.tries_left = Some(0);
+        entries.push(failed);
+        let start = Instant::now();
+        drop_twins(&mut entries);
+        assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+        // One of the two that are alike is gone; the one with another count is not.
+        assert_eq!(entries.len(), COUNT + 1);
+    }
 }

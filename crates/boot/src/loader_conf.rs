@@ -1,7 +1,49 @@
 //! `loader/loader.conf`: only its `default` pattern matters here.
 
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Most bytes of a pattern. What it is held against is a file's name, of at most 255 bytes.
+const PATTERN_MAX: usize = 1 << 10;
+
+/// A shell-style pattern with `*` and `?`, matched without regard to case, as systemd-boot does it.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    /// In lower case, made once: a pattern is held against every entry.
+    letters: Vec<char>,
+}
+
+impl Pattern {
+    /// The pattern `text`, which stands in the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for one that is too long.
+    pub(crate) fn new(path: &Path, text: &str) -> Result<Self> {
+        if text.len() > PATTERN_MAX {
+            return Err(Error::Malformed {
+                path: path.to_owned(),
+                key: "default".to_owned(),
+                found: format!("{} bytes", text.len()),
+                needed: "at most 1024 bytes",
+            });
+        }
+        Ok(Self {
+            letters: lower(text),
+        })
+    }
+
+    pub(crate) fn matches(&self, id: &str) -> bool {
+        glob(&self.letters, &lower(id))
+    }
+}
+
+fn lower(text: &str) -> Vec<char> {
+    text.to_lowercase().chars().collect()
+}
+
 /// The last `default` pattern, without quotes around it.
-pub(crate) fn default_pattern(text: &str) -> Option<String> {
+pub(crate) fn default_pattern(text: &str) -> Option<&str> {
     let lines = text
         .lines()
         .map(str::trim)
@@ -9,7 +51,7 @@ pub(crate) fn default_pattern(text: &str) -> Option<String> {
     let pairs = lines.filter_map(|line| line.split_once(char::is_whitespace));
     pairs
         .filter(|(key, _)| *key == "default")
-        .map(|(_, value)| unquoted(value.trim()).to_owned())
+        .map(|(_, value)| unquoted(value.trim()))
         .next_back()
 }
 
@@ -19,12 +61,6 @@ fn unquoted(value: &str) -> &str {
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'));
     inner.unwrap_or(value)
-}
-
-/// Shell-style matching with `*` and `?`, without regard to case, as systemd-boot does it.
-pub(crate) fn matches(pattern: &str, id: &str) -> bool {
-    let lower = |text: &str| text.to_lowercase().chars().collect::<Vec<_>>();
-    glob(&lower(pattern), &lower(id))
 }
 
 /// Linear in pattern times text: on a mismatch only the last star is tried one further.
@@ -60,10 +96,16 @@ fn glob(pattern: &[char], text: &[char]) -> bool {
 mod tests {
     use super::*;
 
+    fn matches(pattern: &str, id: &str) -> bool {
+        Pattern::new(Path::new("/conf"), pattern)
+            .unwrap()
+            .matches(id)
+    }
+
     #[test]
     fn the_last_default_counts() {
         let text = "timeout 3\n#default no\ndefault a*\ndefault debian-*.conf\n";
-        assert_eq!(default_pattern(text).as_deref(), Some("debian-*.conf"));
+        assert_eq!(default_pattern(text), Some("debian-*.conf"));
         assert_eq!(default_pattern("timeout 3"), None);
     }
 

@@ -17,8 +17,11 @@ use crate::file;
 /// Most bytes of an image's start that are read: they hold all headers.
 const HEAD_MAX: u64 = 1 << 20;
 
-/// Most bytes of a section that is read as text, of which every profile's entry has a copy.
+/// Most bytes of a section that is read as text.
 const TEXT_MAX: usize = 16 << 10;
+
+/// Most bytes of one value in such a text: every profile's entry has a copy, and a small image may have many profiles.
+const VALUE_MAX: usize = 256;
 
 /// An image of which only headers and texts are read.
 struct Image<'a> {
@@ -60,11 +63,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Entry>> {
     if profiles.is_empty() {
         return Ok(vec![base]);
     }
-    Ok(profiles
+    let entries = profiles
         .iter()
         .zip(0..)
-        .map(|(profile, number)| with_profile(&base, profile, number))
-        .collect())
+        .map(|(profile, number)| image.with_profile(&base, profile, number));
+    entries.collect()
 }
 
 /// As many bytes as the image has, zeros behind its start: what is not touched takes no memory.
@@ -100,17 +103,17 @@ impl Image<'_> {
         let release = section(Section::Osrel)?.unwrap_or_default();
         let id = format!("{stem}.efi");
         let mut entry = Entry::new(id, Kind::Type2, path.to_owned(), path.to_owned());
-        entry.title = first(&release, &["PRETTY_NAME", "NAME", "ID"]).unwrap_or(entry.title);
-        entry.sort_key = first(&release, &["IMAGE_ID", "ID"]);
-        entry.version = section(Section::Uname)?
-            .map(|uname| uname.trim().to_owned())
-            .filter(|uname| !uname.is_empty())
-            .or_else(|| {
-                first(
-                    &release,
-                    &["IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"],
-                )
-            });
+        let title = self.first(&release, &["PRETTY_NAME", "NAME", "ID"])?;
+        entry.title = title.unwrap_or(entry.title);
+        entry.sort_key = self.first(&release, &["IMAGE_ID", "ID"])?;
+        let uname = section(Section::Uname)?.unwrap_or_default();
+        entry.version = match uname.trim() {
+            "" => self.first(
+                &release,
+                &["IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"],
+            )?,
+            uname => Some(self.value(Section::Uname.name(), uname)?),
+        };
         entry.tries_left = tries_left;
         Ok(entry)
     }
@@ -118,12 +121,8 @@ impl Image<'_> {
     fn text(&self, section: &Found<'_>) -> Result<String> {
         let len = section.data().len();
         if len > TEXT_MAX {
-            return Err(Error::Malformed {
-                path: self.path.to_owned(),
-                key: section.name().escape_ascii().to_string(),
-                found: format!("{len} bytes"),
-                needed: "at most 16384 bytes",
-            });
+            let key = section.name().escape_ascii().to_string();
+            return Err(self.too_long(key, len, "at most 16384 bytes"));
         }
         let mut bytes = vec![0; len];
         self.file
@@ -133,28 +132,50 @@ impl Image<'_> {
             .trim_end_matches('\0')
             .to_owned())
     }
+
+    fn with_profile(&self, base: &Entry, profile: &str, number: u32) -> Result<Entry> {
+        let mut entry = base.clone();
+        entry.profile = Some(number);
+        if number != 0 {
+            entry.id = format!("{}@{number}", base.id);
+        }
+        if let Some(title) = self.first(profile, &["TITLE", "ID"])? {
+            entry.title = format!("{} ({title})", base.title);
+        }
+        Ok(entry)
+    }
+
+    /// The value of the first of `keys` that an environment-style text sets.
+    fn first(&self, text: &str, keys: &[&str]) -> Result<Option<String>> {
+        let found = first(text, keys);
+        found.map(|(key, value)| self.value(key, value)).transpose()
+    }
+
+    fn value(&self, key: &str, value: &str) -> Result<String> {
+        if value.len() > VALUE_MAX {
+            return Err(self.too_long(key.to_owned(), value.len(), "at most 256 bytes"));
+        }
+        Ok(value.to_owned())
+    }
+
+    fn too_long(&self, key: String, len: usize, needed: &'static str) -> Error {
+        Error::Malformed {
+            path: self.path.to_owned(),
+            key,
+            found: format!("{len} bytes"),
+            needed,
+        }
+    }
 }
 
-fn with_profile(base: &Entry, profile: &str, number: u32) -> Entry {
-    let mut entry = base.clone();
-    entry.profile = Some(number);
-    if number != 0 {
-        entry.id = format!("{}@{number}", base.id);
-    }
-    if let Some(title) = first(profile, &["TITLE", "ID"]) {
-        entry.title = format!("{} ({title})", base.title);
-    }
-    entry
-}
-
-/// The value of the first of `keys` that an environment-style text sets.
-fn first(text: &str, keys: &[&str]) -> Option<String> {
+/// The first of `keys` that an environment-style text sets, and its value.
+fn first<'t>(text: &'t str, keys: &[&'t str]) -> Option<(&'t str, &'t str)> {
     keys.iter().find_map(|key| {
         let line = text
             .lines()
             .find_map(|line| line.trim().strip_prefix(key)?.strip_prefix('='))?;
         let value = line.trim().trim_matches(['"', '\'']);
-        (!value.is_empty()).then(|| value.to_owned())
+        (!value.is_empty()).then_some((*key, value))
     })
 }
 
@@ -166,8 +187,8 @@ mod tests {
     fn takes_the_first_key_that_is_set() {
         let text = "NAME=Debian\nPRETTY_NAME=\"Debian 13\"\nID=''\n";
         assert_eq!(
-            first(text, &["PRETTY_NAME", "NAME"]).as_deref(),
-            Some("Debian 13")
+            first(text, &["PRETTY_NAME", "NAME"]),
+            Some(("PRETTY_NAME", "Debian 13"))
         );
         assert_eq!(first(text, &["ID"]), None);
     }

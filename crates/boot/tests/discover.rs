@@ -354,22 +354,97 @@ fn a_damaged_uki_is_told() {
     assert!(text.contains("found 1536"), "{text}");
 }
 
-/// Every profile's entry has a copy of what the image calls itself.
+#[test]
+fn a_pattern_of_the_default_is_bounded() {
+    let pattern = |len: usize| format!("a*{}", "*".repeat(len - 2));
+    for (len, default) in [(1 << 10, "a.conf"), ((1 << 10) + 1, "z.conf")] {
+        let conf = format!("default {}\n", pattern(len));
+        let root = with_conf("pattern", conf.as_bytes());
+        let boot = root.boot();
+        assert_eq!(boot.default_entry().unwrap().id, default);
+        let told: Vec<_> = boot.problems().iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), usize::from(len > 1 << 10));
+        for text in told {
+            let needed = "loader.conf: default: found 1025 bytes, needed at most 1024 bytes";
+            assert!(text.ends_with(needed), "{text}");
+        }
+    }
+}
+
+/// What `loader.conf` says holds then.
+#[test]
+fn a_pattern_in_the_firmware_is_bounded_too() {
+    let root = with_conf("firmware", b"default a.conf\n");
+    let variable = "x".repeat(1025).encode_utf16().collect::<Vec<_>>();
+    let variable = variable.into_iter().flat_map(u16::to_le_bytes);
+    let path = root.0.join(VARIABLE);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(
+        &path,
+        [7, 0, 0, 0].into_iter().chain(variable).collect::<Vec<_>>(),
+    )
+    .unwrap();
+    let boot = root.boot();
+    assert_eq!(boot.default_entry().unwrap().id, "a.conf");
+    let [problem @ Error::Malformed { path: told, .. }] = boot.problems() else {
+        panic!("{:?}", boot.problems());
+    };
+    assert_eq!(*told, path);
+    let text = problem.to_string();
+    assert!(text.contains("found 1025 bytes"), "{text}");
+}
+
+/// What a UKI of these sections is listed as: how many entries, and what is told of it.
+fn listed(sections: &[(&str, &[u8])]) -> (usize, Vec<String>) {
+    let uki = image(&[&[(".linux", &b"kernel"[..])], sections].concat());
+    let root = Root::new("long", &[("efi/EFI/Linux/long.efi", &uki)]);
+    let boot = root.boot();
+    let told = boot.problems().iter().map(ToString::to_string);
+    (boot.entries().len(), told.collect())
+}
+
 #[test]
 fn texts_of_a_uki_are_bounded() {
-    let long = |len: usize| [&b"ID="[..], &vec![b'x'; len - 3]].concat();
-    for (len, listed) in [(16 << 10, 1), ((16 << 10) + 1, 0)] {
-        let uki = image(&[(".linux", b"kernel"), (".osrel", &long(len))]);
-        let root = Root::new("long", &[("efi/EFI/Linux/long.efi", &uki)]);
-        let boot = root.boot();
-        assert_eq!(boot.entries().len(), listed);
-        for problem in boot.problems() {
-            let text = problem.to_string();
-            assert!(
-                text.ends_with("long.efi: .osrel: found 16385 bytes, needed at most 16384 bytes"),
-                "{text}"
-            );
+    for (len, count) in [(16 << 10, 1), ((16 << 10) + 1, 0)] {
+        let (found, told) = listed(&[(".osrel", &vec![b'#'; len])]);
+        assert_eq!((found, told.len()), (count, 1 - count));
+        for text in told {
+            let needed = "long.efi: .osrel: found 16385 bytes, needed at most 16384 bytes";
+            assert!(text.ends_with(needed), "{text}");
         }
-        assert_eq!(boot.problems().len(), 1 - listed);
+    }
+}
+
+/// Every profile's entry has a copy of what the image calls itself.
+#[test]
+fn each_value_in_the_texts_of_a_uki_is_bounded() {
+    let line = |key: &str, len: usize| format!("{key}={}\n", "x".repeat(len)).into_bytes();
+    for (section, key) in [
+        (".osrel", "PRETTY_NAME"),
+        (".osrel", "IMAGE_ID"),
+        (".osrel", "VERSION_ID"),
+        (".profile", "TITLE"),
+        (".uname", ".uname"),
+    ] {
+        for (len, count) in [(256, 2), (257, 0)] {
+            let text = match section {
+                ".uname" => vec![b'6'; len],
+                _ => line(key, len),
+            };
+            let (first, second) = (b"ID=a".as_slice(), b"ID=b".as_slice());
+            let sections = [(section, &*text), (".profile", first), (".profile", second)];
+            let sections = if section == ".profile" {
+                &sections[..2]
+            } else {
+                &sections[..]
+            };
+            let (found, told) = listed(sections);
+            assert_eq!(found, count, "{key}: {told:?}");
+            for text in &told {
+                let needed = format!("{key}: found 257 bytes, needed at most 256 bytes");
+                assert!(text.ends_with(&needed), "{text}");
+            }
+            assert_eq!(told.len(), usize::from(count == 0), "{key}");
+        }
     }
 }
