@@ -39,7 +39,7 @@ const WINDOW: u64 = 32 << 30;
 /// Alignment of the kernel's base.
 const KERNEL_ALIGNMENT: u64 = 2 << 20;
 /// Largest device tree (booting.rst, section 2).
-const TREE_MAX: u64 = 2 << 20;
+pub const TREE_MAX: u64 = 2 << 20;
 
 /// What to load.
 #[derive(Clone, Copy, Debug)]

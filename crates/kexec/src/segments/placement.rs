@@ -59,14 +59,13 @@ impl Free {
                 end,
             }
         } else {
-            let mut free = Self {
-                pieces: memory.ram.clone(),
+            let taken = memory.taken.iter().chain(reserved).chain(&memory.crash);
+            let mut taken: Vec<_> = taken.cloned().collect();
+            taken.sort_by_key(|range| range.start);
+            Self {
+                pieces: without(&memory.ram, &taken),
                 end,
-            };
-            for range in memory.taken.iter().chain(reserved).chain(&memory.crash) {
-                free.remove(range);
             }
-            free
         };
         for piece in &mut free.pieces {
             piece.start = align_up(piece.start, PAGE);
@@ -101,13 +100,7 @@ impl Free {
     }
 
     fn remove(&mut self, range: &Range<u64>) {
-        let cut = |piece: &Range<u64>| {
-            let before = piece.start..piece.end.min(range.start);
-            let after = piece.start.max(range.end)..piece.end;
-            [before, after]
-        };
-        let pieces = self.pieces.iter().flat_map(cut);
-        self.pieces = pieces.filter(|piece| piece.start < piece.end).collect();
+        self.pieces = without(&self.pieces, std::slice::from_ref(range));
     }
 
     fn largest(&self, request: &Request) -> u64 {
@@ -117,6 +110,28 @@ impl Free {
         };
         self.pieces.iter().map(room).max().unwrap_or(0)
     }
+}
+
+/// The pieces but what is `taken`, which is sorted by its starts. One pass for each piece: a device tree may reserve a
+/// hundred thousand places.
+fn without(pieces: &[Range<u64>], taken: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut left = Vec::new();
+    for piece in pieces {
+        let mut start = piece.start;
+        for range in taken.iter().filter(|range| range.start < range.end) {
+            if range.start >= piece.end {
+                break;
+            }
+            if range.start > start {
+                left.push(start..range.start);
+            }
+            start = start.max(range.end);
+        }
+        if start < piece.end {
+            left.push(start..piece.end);
+        }
+    }
+    left
 }
 
 fn first_fit(piece: &Range<u64>, request: &Request) -> u64 {
@@ -170,6 +185,28 @@ mod tests {
         assert_eq!(free.take(&request(0x1000_0000)).unwrap(), 0x6000_0000);
         // Never on the crash reservation.
         assert_eq!(free.take(&request(0x0800_0000)).unwrap(), 0x4060_0000);
+    }
+
+    #[test]
+    fn what_is_taken_may_overlap_touch_or_lie_outside() {
+        let pieces = [10..20, 30..40];
+        let left = |taken: &[Range<u64>]| without(&pieces, taken);
+        assert_eq!(left(&[]), pieces);
+        assert_eq!(left(&[0..12, 11..13, 13..15, 38..50]), [15..20, 30..38]);
+        assert_eq!(left(&[12..14, 18..32]), [10..12, 14..18, 32..40]);
+        assert_eq!(left(&[5..9, 12..12, 20..30, 41..u64::MAX]), pieces);
+        assert_eq!(left(&[0..u64::MAX]), []);
+    }
+
+    #[test]
+    fn many_reservations_take_one_pass() {
+        let reserved: Vec<_> = (0..131_000_u64)
+            .map(|at| 0x4000_0000 + at * 8192)
+            .map(|start| start..start + 4096)
+            .collect();
+        let free = Free::new(&memory(), &reserved, false, End::Low).unwrap();
+        // Pages are of 64 KiB: among reservations every 8 KiB nothing is free.
+        assert_eq!(free.pieces, [0x7ff7_0000..0x8000_0000]);
     }
 
     #[test]

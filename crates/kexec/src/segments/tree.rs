@@ -4,12 +4,18 @@
 
 use std::ops::Range;
 
-use dtoolkit::fdt::Fdt;
+use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use dtoolkit::{Node, Property};
 
+use super::TREE_MAX;
 use crate::error::{Error, Result};
 
+/// What errors call it.
+const FIELD: &str = "device tree";
+/// Levels of nodes below the root. Linux reads no deeper (`FDT_MAX_DEPTH`, `drivers/of/fdt.c`), and reading, copying and
+/// writing a tree nest as deep as its nodes do.
+const DEPTH_MAX: usize = 64;
 const CHOSEN: &str = "chosen";
 const BOOTARGS: &str = "bootargs";
 const INITRD_START: &str = "linux,initrd-start";
@@ -28,10 +34,27 @@ pub(super) struct Tree {
 
 impl Tree {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
+        if bytes.len() as u64 > TREE_MAX {
+            let found = format!("{} bytes", bytes.len());
+            return Err(Error::malformed(
+                FIELD,
+                found,
+                format!("at most {TREE_MAX}"),
+            ));
+        }
         let fdt = Fdt::new(bytes)
-            .map_err(|error| Error::malformed("device tree", error, "a flattened device tree"))?;
+            .map_err(|error| Error::malformed(FIELD, error, "a flattened device tree"))?;
+        if !within(&fdt.root(), DEPTH_MAX) {
+            let found = format!("nodes over {DEPTH_MAX} levels below the root");
+            return Err(Error::malformed(
+                FIELD,
+                found,
+                format!("at most {DEPTH_MAX}"),
+            ));
+        }
         let mut tree = DeviceTree::from_fdt(&fdt);
-        if tree.root.child(CHOSEN).is_none() {
+        // Not `child`, which takes `chosen@0` for it, too.
+        if tree.root.child_mut(CHOSEN).is_none() {
             tree.root.add_child(DeviceTreeNode::new_unchecked(CHOSEN));
         }
         Ok(Self { tree })
@@ -134,6 +157,14 @@ impl Tree {
     }
 }
 
+/// Whether nothing lies more than `levels` below `node`.
+fn within(node: &FdtNode<'_>, levels: usize) -> bool {
+    node.children().all(|child| {
+        let below = levels.checked_sub(1);
+        below.is_some_and(|levels| within(&child, levels))
+    })
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -226,10 +257,81 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_node_with_an_address_is_not_chosen() {
+        let mut tree = DeviceTree::new();
+        tree.root
+            .add_child(DeviceTreeNode::new_unchecked("chosen@0"));
+        let mut tree = Tree::parse(&tree.to_dtb()).unwrap();
+        tree.set_cmdline("quiet");
+        let dtb = tree.to_bytes();
+        let fdt = Fdt::new(&dtb).unwrap();
+        let lines = fdt
+            .root()
+            .children()
+            .map(|node| node.property(BOOTARGS).is_some());
+        assert_eq!(lines.collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[test]
     fn rejects_bytes_that_are_no_tree() {
         assert!(matches!(
             Tree::parse(b"not a tree"),
             Err(Error::Malformed { .. })
         ));
+    }
+
+    /// A tree of nothing but nodes, each in the one before it, which is as deep as a tree of its size can be.
+    fn deep(levels: usize) -> Vec<u8> {
+        let mut structure = [0, 0, 0, 1, 0, 0, 0, 0].to_vec();
+        structure.extend([0, 0, 0, 1, b'n', 0, 0, 0].repeat(levels));
+        structure.extend([0, 0, 0, 2].repeat(levels + 1));
+        structure.extend([0, 0, 0, 9]);
+        let (reservations, len) = (40_u32, u32::try_from(structure.len()).unwrap());
+        let start = reservations + 16;
+        let end = start + len;
+        let header = [
+            0xd00d_feed,
+            end,
+            start,
+            end,
+            reservations,
+            17,
+            16,
+            0,
+            0,
+            len,
+        ];
+        let mut tree: Vec<u8> = header.iter().flat_map(|cell| cell.to_be_bytes()).collect();
+        tree.extend([0; 16]);
+        tree.extend(structure);
+        tree
+    }
+
+    #[test]
+    fn nodes_nest_as_deep_as_linux_reads_them() {
+        let mut tree = Tree::parse(&deep(DEPTH_MAX)).unwrap();
+        tree.set_cmdline("quiet");
+        assert_eq!(chosen(&tree.to_bytes(), BOOTARGS).unwrap(), b"quiet\0");
+        // The last one is the largest that may be loaded; copying it would take all of the stack and hours.
+        for levels in [DEPTH_MAX + 1, 174_000] {
+            let Err(Error::Malformed { field, found, .. }) = Tree::parse(&deep(levels)) else {
+                panic!("{levels} levels");
+            };
+            assert_eq!(
+                (field, found.as_str()),
+                (FIELD, "nodes over 64 levels below the root")
+            );
+        }
+    }
+
+    #[test]
+    fn a_tree_over_its_bound_is_not_read() {
+        let Err(Error::Malformed { found, needed, .. }) = Tree::parse(&vec![0; 2_097_153]) else {
+            panic!("2 MiB and a byte");
+        };
+        assert_eq!(
+            (found.as_str(), needed.as_str()),
+            ("2097153 bytes", "at most 2097152")
+        );
     }
 }
