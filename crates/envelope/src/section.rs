@@ -4,7 +4,7 @@
 
 use core::ops::Range;
 
-use super::error::{Error, Needed, Result};
+use super::error::{Class, Error, Needed, Result};
 use super::reader::Reader;
 
 /// Size of one section header in bytes.
@@ -41,6 +41,10 @@ impl<'a> Section<'a> {
     /// Reads entry `index` of a table and finds its bytes in `file`.
     pub(super) fn parse(file: &'a [u8], reader: &mut Reader<'a>, index: u32) -> Result<Self> {
         let raw_name = reader.take_array("Name")?;
+        if behind_nul(&raw_name) {
+            let reason = "found bytes behind the first NUL, needed NULs to the end";
+            return Err(Error::reason(Class::Malformed, "Name", reason).of_entry(index));
+        }
         let virtual_size = reader.u32("VirtualSize")?;
         let virtual_address = reader.u32("VirtualAddress")?;
         let size_of_raw_data = reader.u32("SizeOfRawData")?;
@@ -115,4 +119,11 @@ impl<'a> Section<'a> {
     pub fn name(&self) -> &[u8] {
         self.raw_name.split(|byte| *byte == 0).next().unwrap_or(&[])
     }
+}
+
+/// Whether readers that compare up to the first NUL, as systemd-stub does, take it for another name than those that
+/// compare all 8 bytes. Such an image would be one kernel to firmware and another one here.
+fn behind_nul(name: &[u8; 8]) -> bool {
+    let mut rest = name.iter().skip_while(|byte| **byte != 0);
+    rest.any(|byte| *byte != 0)
 }

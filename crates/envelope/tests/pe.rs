@@ -80,9 +80,25 @@ fn section_data_is_the_smaller_of_both_sizes() {
 #[test]
 fn names_compare_over_all_eight_bytes() {
     let mut image = image(&[(".cmdline", b"quiet"), (".linux", b"k")]);
-    assert_eq!(Pe::parse(&image).unwrap().find(".cmdline").count(), 1);
-    image[section_field(1, 7)] = b'x';
-    assert_eq!(Pe::parse(&image).unwrap().find(".linux").count(), 0);
+    let count = |image: &[u8], name| Pe::parse(image).unwrap().find(name).count();
+    assert_eq!(count(&image, ".cmdline"), 1);
+    image[section_field(0, 7)] = b'x';
+    assert_eq!(
+        (count(&image, ".cmdline"), count(&image, ".cmdlin")),
+        (0, 0)
+    );
+}
+
+#[test]
+fn no_name_goes_on_behind_its_nul() {
+    for (name, at) in [(".linux", 7), (".dtb", 5), ("", 1)] {
+        let mut image = image(&[(".text", b"t"), (name, b"k")]);
+        image[section_field(1, at)] = b'x';
+        let error = Pe::parse(&image).unwrap_err();
+        let expected = "Name of entry 1: found bytes behind the first NUL, needed NULs to the end";
+        assert_eq!(error.class, Class::Malformed);
+        assert!(error.to_string().contains(expected), "{error}");
+    }
 }
 
 #[test]
