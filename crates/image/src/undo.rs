@@ -86,13 +86,13 @@ pub(crate) fn undo(editor: &Editor<'_>, section: &Section<'_>) -> Option<Vec<u8>
     let end = table_end_of(&editor.pe).min(output.len());
     output.get_mut(pe_offset(&editor.pe).min(end)..end)?.fill(0);
     output.get_mut(..before.len())?.copy_from_slice(before);
-    for range in old_sections(editor, before)? {
+    // Nothing of the image stood twice in the one before, so all ranges together are no longer than it.
+    let mut left = image.len();
+    let ranges = old_sections(editor, before)?.into_iter();
+    for range in ranges.chain(editor.overlay.clone()) {
+        left = left.checked_sub(range.len())?;
         moves.push(range.start, range.len(), output.len());
         output.extend_from_slice(image.get(range)?);
-    }
-    for range in &editor.overlay {
-        moves.push(range.start, range.len(), output.len());
-        output.extend_from_slice(image.get(range.clone())?);
     }
     let mut put = |at, value| put_u32(&mut output, at, value);
     patch_debug(&editor.pe, &moves, &mut put).ok()?;
