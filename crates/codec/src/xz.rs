@@ -1,10 +1,10 @@
-//! The .xz format, version 1.2.1. A library decodes it; ours is what bounds it before: the stream header and the
-//! header of the first block.
+//! The .xz format, version 1.2.1. A library decodes it; ours is what bounds it before: the stream header, the header
+//! of the first block, and how many blocks there are.
 
 use crc32fast::hash as crc32;
 
 use crate::decoders::Decoders;
-use crate::reader::{Reader, within};
+use crate::reader::{Reader, malformed, within};
 use crate::{Bound, Codec, Error, Limits, Value};
 
 const CODEC: Codec = Codec::Xz;
@@ -30,8 +30,19 @@ const LAST_DICTIONARY: u8 = 40;
 /// 1.2: variable-length integers have at most nine bytes.
 const MAX_INTEGER: u32 = 9;
 
+/// Blocks that a stream may have whatever they hold.
+const FREE_BLOCKS: u64 = 64;
+/// Bytes that blocks beyond them unpack to on average, at least. Encoders make blocks of some MiB.
+const BLOCK_WORTH: u64 = 4 << 10;
+/// The control bytes of LZMA2's chunks, which the specification leaves to its reference code (Linux,
+/// lib/xz/xz_dec_lzma2.c).
+const END: u8 = 0;
+const STORED: [u8; 2] = [1, 2];
+const PACKED: u8 = 0x80;
+const WITH_PROPERTIES: u8 = 0xc0;
+
 pub(crate) fn decompress<D: Decoders>(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
-    stream_header(input)?;
+    let check = stream_header(input)?;
     if let Some(block) = Block::read(input, STREAM_HEADER)? {
         within(CODEC, Bound::Window, block.dictionary, limits.window)?;
         within(
@@ -41,7 +52,63 @@ pub(crate) fn decompress<D: Decoders>(input: &[u8], limits: &Limits) -> Result<V
             limits.output,
         )?;
     }
+    count_blocks(input, check)?;
     D::xz(input, limits)
+}
+
+/// Walks the blocks by the sizes of their chunks, and refuses more of them than their contents are worth: each costs a
+/// decoder a new dictionary, though it may have 16 bytes and unpack to nothing.
+fn count_blocks(input: &[u8], check: u64) -> Result<(), Error> {
+    let (mut at, mut blocks, mut unpacked) = (STREAM_HEADER, 0_u64, 0_u64);
+    while let Some(block) = Block::read(input, at)? {
+        let start = at.saturating_add(usize::try_from(block.header).unwrap_or(usize::MAX));
+        let mut reader = Reader::within(CODEC, input.get(start..).unwrap_or_default(), start);
+        unpacked = unpacked.saturating_add(chunks(&mut reader)?);
+        blocks = blocks.saturating_add(1);
+        let most = FREE_BLOCKS.saturating_add(unpacked / BLOCK_WORTH);
+        if blocks > most {
+            let (found, needed) = (Value::Number(blocks), Value::AtMost(most));
+            let field = "number of blocks, for what they unpack to";
+            return Err(malformed(CODEC, field, at, found, needed));
+        }
+        // 3.3, 3.4: padding to a multiple of four bytes, and the check.
+        let padding = reader.offset().wrapping_neg() % 4;
+        let check = usize::try_from(check).unwrap_or(usize::MAX);
+        reader.take("block padding and check", padding.saturating_add(check))?;
+        at = reader.offset();
+    }
+    Ok(())
+}
+
+/// Reads the LZMA2 chunks of a block up to their end; gives what they say that they unpack to.
+fn chunks(reader: &mut Reader<'_>) -> Result<u64, Error> {
+    let mut unpacked = 0_u64;
+    loop {
+        let at = reader.offset();
+        let control = reader.u8("chunk control")?;
+        if control == END {
+            return Ok(unpacked);
+        }
+        let low = u64::from(reader.u16_be("chunk unpacked size")?) + 1;
+        let (high, packed) = if control >= PACKED {
+            let packed = u32::from(reader.u16_be("chunk packed size")?) + 1;
+            let properties = u32::from(control >= WITH_PROPERTIES);
+            (
+                u64::from(control & 0x1f) << 16,
+                u64::from(packed + properties),
+            )
+        } else if STORED.contains(&control) {
+            (0, low)
+        } else {
+            let (found, needed) = (
+                Value::Number(control.into()),
+                Value::Text("0 to 2, or 0x80 and more"),
+            );
+            return Err(malformed(CODEC, "chunk control", at, found, needed));
+        };
+        reader.take("chunk", usize::try_from(packed).unwrap_or(usize::MAX))?;
+        unpacked = unpacked.saturating_add(high + low);
+    }
 }
 
 /// 2.1.1: magic, stream flags and their CRC-32; gives the size of the blocks' checks.

@@ -243,11 +243,22 @@ fn xz_of_nothing(blocks: usize) -> Vec<u8> {
 
 /// Each costs the decoder a new dictionary: 18 MB of them took 14 seconds.
 #[test]
-fn xz_of_blocks_without_contents() {
+fn xz_blocks_number_no_more_than_their_contents_are_worth() {
+    let many = || Malformed("number of blocks, for what they unpack to");
     let row = |blocks, wanted| gives(Codec::Xz, "empty", &xz_of_nothing(blocks), wanted);
     row(1, Bytes(b""));
-    row(3_000, Bytes(b""));
-    row(40_000, Malformed("packed size, for what it unpacks to"));
+    row(64, Bytes(b""));
+    row(65, many());
+    row(3_000, many());
+    // With contents, however little they pack to.
+    let input = vec![7; 1 << 20];
+    let blocks = |size: usize| {
+        let size = format!("--block-size={size}");
+        filter(&["xz", "-T1", "-0", &size, "-c"], &input)
+    };
+    let row = |size, wanted| gives(Codec::Xz, "small", &blocks(size), wanted);
+    row(4096, Bytes(&input));
+    row(1024, many());
 }
 
 #[test]

@@ -12,8 +12,7 @@ pub(crate) use native::Native;
 #[cfg(any(test, not(feature = "native")))]
 pub(crate) use rust::Rust;
 
-use crate::reader::malformed;
-use crate::{Codec, Error, Limits, Value, lzma, zstd};
+use crate::{Error, Limits, lzma, zstd};
 
 /// The set this build decodes with.
 #[cfg(feature = "native")]
@@ -48,25 +47,3 @@ pub(crate) trait Decoders {
 
 /// Bytes of decoder state that an xz decoder may have besides a dictionary.
 const XZ_STATE: u64 = 1 << 20;
-
-/// Bytes of an .xz or .lzma stream that may give nothing: headers, an index, what a library reads ahead.
-const FUTILE: usize = 64 << 10;
-
-/// Bytes of such a stream that `written` bytes may take, at most.
-const fn yielding(written: usize) -> usize {
-    written.saturating_mul(2).saturating_add(FUTILE)
-}
-
-/// The error of a stream that goes on without giving anything. No encoder writes much more than it reads, but a block
-/// without contents costs a decoder a new dictionary, and there may be one in every 16 bytes.
-fn futile(codec: Codec, read: usize, written: usize) -> Error {
-    let (found, needed) = (read as u64, yielding(written) as u64);
-    let field = "packed size, for what it unpacks to";
-    malformed(
-        codec,
-        field,
-        read,
-        Value::Bytes(found),
-        Value::AtMost(needed),
-    )
-}

@@ -4,7 +4,7 @@ use liblzma::stream::{Action, Error as LzmaError, Status, Stream, TELL_UNSUPPORT
 use zstd_safe::is_error_kind;
 use zstd_safe::zstd_sys::ZSTD_ErrorCode;
 
-use super::{Decoders, Stop, XZ_STATE, futile, yielding};
+use super::{Decoders, Stop, XZ_STATE};
 use crate::output::{Output, memory, over};
 use crate::pages::advise_large;
 use crate::reader::{corrupt, truncated};
@@ -65,9 +65,6 @@ impl Decoders for Native {
     }
 }
 
-/// Bytes of input that liblzma gets at once.
-const FEED: usize = 64 << 10;
-
 /// Runs liblzma over `input` to the end of its stream.
 fn run(
     codec: Codec,
@@ -79,11 +76,7 @@ fn run(
     let mut output = Output::new(codec, limits, input)?;
     loop {
         let at = usize::try_from(stream.total_in()).unwrap_or(usize::MAX);
-        if at > yielding(output.len()) {
-            return Err(futile(codec, at, output.len()));
-        }
         let rest = input.get(at..).unwrap_or_default();
-        let rest = rest.get(..FEED).unwrap_or(rest);
         let (_, status) = output.fill(|room| {
             let before = stream.total_out();
             // Says `MemNeeded` when called twice without progress, so this loop ends.

@@ -1,6 +1,5 @@
 //! miniz_oxide, ruzstd, lzma-rust2.
 
-use std::cell::Cell;
 use std::io::{self, ErrorKind, Read};
 
 use lzma_rust2::{DICT_SIZE_MAX, LzmaReader, XzReader};
@@ -9,8 +8,8 @@ use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUT
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use super::{Decoders, Stop, XZ_STATE, futile, yielding};
-use crate::output::{CHUNK, Output, memory};
+use super::{Decoders, Stop, XZ_STATE};
+use crate::output::{Output, memory};
 use crate::reader::{Reader, corrupt, malformed, truncated};
 use crate::xz::{self, Block};
 use crate::zstd::Frame;
@@ -88,22 +87,12 @@ impl Decoders for Rust {
         const CODEC: Codec = Codec::Xz;
         let kib = limits.window.saturating_add(XZ_STATE) / 1024;
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-        let allowed = Cell::new(0);
-        let source = Yielding {
-            rest: input,
-            read: 0,
-            allowed: &allowed,
-        };
-        let mut reader = XzReader::new_mem_limit(source, false, kib);
+        let mut reader = XzReader::new_mem_limit(input, false, kib);
         let mut output = Output::new(CODEC, limits, input)?;
-        let before = |output: &Output| allowed.set(yielding(output.len().saturating_add(CHUNK)));
-        let copied = copy(&mut reader, &mut output, before);
-        let at = reader.inner().read;
+        let copied = copy(&mut reader, &mut output);
+        let at = input.len().saturating_sub(reader.inner().len());
         copied.map_err(|stop| match stop {
             Stopped::Here(error) => error,
-            Stopped::There(kind) if kind == Yielding::END => {
-                futile(CODEC, at, output.len().saturating_add(CHUNK))
-            }
             // The first block's dictionary is bounded already; this is that of a later block.
             Stopped::There(ErrorKind::OutOfMemory) => Error::Limit {
                 codec: CODEC,
@@ -126,7 +115,7 @@ impl Decoders for Rust {
         let mut reader = reader.map_err(|error| refused(CODEC, error.kind(), header.data))?;
         reader.set_relaxed_end_condition(false);
         let mut output = Output::new(CODEC, limits, input)?;
-        let copied = copy(&mut reader, &mut output, |_| {});
+        let copied = copy(&mut reader, &mut output);
         let at = input.len().saturating_sub(reader.inner().len());
         copied.map_err(|stop| match stop {
             Stopped::Here(error) => error,
@@ -161,43 +150,15 @@ fn gzip_trailer(input: &[u8], at: usize, content: &[u8]) -> Result<(), Error> {
     reader.expect("isize", 4, found.into(), content.len() as u64 & 0xffff_ffff)
 }
 
-/// A stream of which only so much may be read.
-struct Yielding<'a> {
-    rest: &'a [u8],
-    read: usize,
-    allowed: &'a Cell<usize>,
-}
-
-impl Yielding<'_> {
-    /// What a reader is told who wants more.
-    const END: ErrorKind = ErrorKind::QuotaExceeded;
-}
-
-impl Read for Yielding<'_> {
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        if self.read > self.allowed.get() {
-            return Err(Self::END.into());
-        }
-        let read = self.rest.read(room)?;
-        self.read = self.read.saturating_add(read);
-        Ok(read)
-    }
-}
-
 /// Who stopped a copy: the output's limit or the library.
 enum Stopped {
     Here(Error),
     There(ErrorKind),
 }
 
-/// Reads all of `reader` into `output`; `before` each step it is told what there is.
-fn copy(
-    reader: &mut impl Read,
-    output: &mut Output,
-    before: impl Fn(&Output),
-) -> Result<(), Stopped> {
+/// Reads all of `reader` into `output`.
+fn copy(reader: &mut impl Read, output: &mut Output) -> Result<(), Stopped> {
     loop {
-        before(output);
         let mut failed = None;
         let (written, ()) = output
             .fill(|room| {
