@@ -16,9 +16,6 @@ const MAGIC: u32 = 0x184c_2102;
 const CHUNK: usize = 8 << 20;
 /// LZ4_COMPRESSBOUND of a chunk: what it packs to at most.
 const MAX_PACKED: u32 = (CHUNK + CHUNK / 255 + 16) as u32;
-/// A byte of a length adds at most 255 to it; a token adds less than this on its own.
-const MAX_RATIO: usize = 255;
-const TOKEN: usize = 34;
 
 pub(crate) fn decompress(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
     let mut reader = Reader::new(CODEC, input);
@@ -55,18 +52,13 @@ fn chunk_len(reader: &mut Reader<'_>, unpacked: usize) -> Result<Option<usize>, 
 fn chunk(reader: &mut Reader<'_>, len: usize, output: &mut Output) -> Result<(), Error> {
     let at = reader.offset();
     let packed = reader.take("chunk", len)?;
-    let most = packed
-        .len()
-        .saturating_mul(MAX_RATIO)
-        .saturating_add(TOKEN)
-        .min(CHUNK);
-    if !ends_in_literals(packed) {
-        return Err(corrupt(CODEC, "chunk", at));
-    }
+    let size = unpacked_size(packed)
+        .filter(|size| *size <= CHUNK)
+        .ok_or_else(|| corrupt(CODEC, "chunk", at))?;
     let over = output.full();
-    output.fill_up_to(most, |room| match decompress_into(packed, room) {
+    output.fill_up_to(size, |room| match decompress_into(packed, room) {
         Ok(written) => Ok((written, ())),
-        Err(DecompressError::OutputTooSmall { .. }) if room.len() < most => Err(over),
+        Err(DecompressError::OutputTooSmall { .. }) if room.len() < size => Err(over),
         Err(_) => Err(corrupt(CODEC, "chunk", at)),
     })
 }
@@ -82,8 +74,9 @@ const MATCH_ROOM: usize = CHUNK - 5;
 const LONG: usize = 15;
 const MIN_MATCH: usize = 4;
 
-/// Whether a block's sequences follow the rules for its end; a block cut short does not.
-fn ends_in_literals(packed: &[u8]) -> bool {
+/// What a block unpacks to by its sequences' lengths; `None` unless they follow the rules for its end, which a block
+/// cut short does not.
+fn unpacked_size(packed: &[u8]) -> Option<usize> {
     let (mut at, mut written) = (0_usize, 0_usize);
     while let Some(token) = packed.get(at) {
         at += 1;
@@ -91,19 +84,19 @@ fn ends_in_literals(packed: &[u8]) -> bool {
         at = at.saturating_add(literals);
         written = written.saturating_add(literals);
         if at == packed.len() {
-            return true;
+            return Some(written);
         }
         if at > packed.len().saturating_sub(TAIL) || written > LITERALS_ROOM {
-            return false;
+            return None;
         }
         at += 2;
         let matched = long(packed, &mut at, usize::from(token & 15));
         written = written.saturating_add(matched).saturating_add(MIN_MATCH);
         if written > MATCH_ROOM {
-            return false;
+            return None;
         }
     }
-    false
+    None
 }
 
 /// A length whose first part is `short`; its other bytes are at `at`, which goes past them.
