@@ -2,7 +2,7 @@
 
 use bzip2::{Decompress, Status};
 
-use crate::output::Output;
+use crate::output::{Output, probe};
 use crate::reader::{Reader, corrupt, truncated};
 use crate::{Codec, Error, Limits, Value};
 
@@ -11,6 +11,7 @@ const CODEC: Codec = Codec::Bzip2;
 pub(crate) fn decompress(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
     header(input)?;
     let mut output = Output::new(CODEC, limits, input)?;
+    probe(CODEC, STATE)?;
     let mut decoder = Decompress::new(false);
     let mut at = 0_usize;
     loop {
@@ -39,6 +40,8 @@ pub(crate) fn decompress(input: &[u8], limits: &Limits) -> Result<Vec<u8>, Error
     }
 }
 
+/// Bytes that a decoder has at most besides its block; without them making one panics.
+const STATE: usize = 256 << 10;
 /// What the decoder of a 900 kB block asks for: a 32-bit word for each byte of the block.
 const MEMORY: u64 = 3_600_000;
 

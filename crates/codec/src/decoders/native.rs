@@ -5,11 +5,14 @@ use zstd_safe::is_error_kind;
 use zstd_safe::zstd_sys::ZSTD_ErrorCode;
 
 use super::{Decoders, Stop, XZ_STATE};
-use crate::output::{Output, memory, over};
+use crate::output::{Output, memory, over, probe};
 use crate::pages::advise_large;
 use crate::reader::{corrupt, truncated};
 use crate::zstd::Frame;
 use crate::{Bound, Codec, Error, Limits, Value, lzma};
+
+/// Bytes that libdeflate's decoder has at most; without them making one panics.
+const GZIP_STATE: usize = 64 << 10;
 
 /// The decoders in C.
 pub(crate) struct Native;
@@ -17,6 +20,7 @@ pub(crate) struct Native;
 impl Decoders for Native {
     fn gzip(input: &[u8], body: usize, room: &mut [u8]) -> Result<usize, Stop> {
         use libdeflater::DecompressionError;
+        probe(Codec::Gzip, GZIP_STATE).map_err(Stop::Error)?;
         let result = libdeflater::Decompressor::new().gzip_decompress(input, room);
         result.map_err(|error| match error {
             DecompressionError::InsufficientSpace => Stop::Room,
