@@ -144,6 +144,14 @@ impl Memory {
         })
     }
 
+    /// The bytes of a range, to look at without a copy: what a patched region's head has of them, or all of an owned
+    /// region's, and then what the body has. Either may be empty.
+    pub fn parts(&self, address: u64, len: u64) -> Result<(&[u8], &[u8]), Fault> {
+        let (slot, offset, end) = self.range(address, len, Direction::Read)?;
+        slot.parts(offset, end)
+            .ok_or_else(|| self.fault(address, len, Direction::Read))
+    }
+
     /// Fills `dst` from `address` on.
     pub fn read(&self, address: u64, dst: &mut [u8]) -> Result<(), Fault> {
         let (head, body) = self.parts(address, dst.len() as u64)?;
@@ -341,12 +349,6 @@ impl Memory {
             Some(end) => Ok((slot, start as usize, end as usize)),
             None => Err(fault(FaultKind::Bounds { region })),
         }
-    }
-
-    fn parts(&self, address: u64, len: u64) -> Result<(&[u8], &[u8]), Fault> {
-        let (slot, offset, end) = self.range(address, len, Direction::Read)?;
-        slot.parts(offset, end)
-            .ok_or_else(|| self.fault(address, len, Direction::Read))
     }
 
     fn value<const N: usize>(&self, address: u64) -> Result<[u8; N], Fault> {

@@ -39,6 +39,8 @@ fn a_patched_view_reads_its_head_over_the_body() {
             let mut read = vec![0; end - start];
             memory.read(address, &mut read).unwrap();
             assert_eq!(read, needed[start..end]);
+            let (head, body) = memory.parts(address, len).unwrap();
+            assert_eq!([head, body].concat(), needed[start..end]);
         }
     }
     assert_eq!(memory.read_u64(base), Ok(u64::from_le_bytes(needed)));
@@ -171,6 +173,7 @@ fn ranges_are_checked_without_wrapping() {
     ] {
         assert!(memory.bytes(address, len).is_err(), "{address:#x} {len}");
         assert!(memory.share(address, len).is_err(), "{address:#x} {len}");
+        assert!(memory.parts(address, len).is_err(), "{address:#x} {len}");
         assert!(
             memory.bytes_mut(address, len).is_err(),
             "{address:#x} {len}"
