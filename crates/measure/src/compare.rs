@@ -75,12 +75,13 @@ impl Comparison {
 /// Compares what an image should measure with what a boot did, in `banks`, or in all that the log
 /// has.
 ///
-/// Without a profile, the one with the fewest differences is taken; what the hardware picked is
-/// found in the log, where `picks` does not say.
+/// Without a profile, the one with the fewest differences is taken, of those that can be booted; what the
+/// hardware picked is found in the log, where `picks` does not say.
 ///
 /// # Errors
 /// `Unsupported` when log and `banks` have none in common or the log has no event of PCR 11;
-/// `Refused` when it has more than any boot makes; those of [`Table::measured`].
+/// `Refused` when it has more than any boot makes; those of [`Table::measured`], of the first profile if there
+/// is none without.
 pub fn compare(
     table: &Table<'_>,
     log: &EventLog<'_>,
@@ -109,12 +110,18 @@ pub fn compare(
         None => 0..table.profiles()?,
     };
     let mut best: Option<Comparison> = None;
+    let mut failed = None;
     for profile in profiles {
-        let picks = Picks {
-            dtbauto: picked(table, &logged, profile, Kind::Dtbauto, picks.dtbauto, first)?,
-            efifw: picked(table, &logged, profile, Kind::Efifw, picks.efifw, first)?,
+        let forecast = picks_of(table, &logged, profile, picks, first)
+            .and_then(|picks| table.measured(profile, picks, &banks));
+        let measured = match forecast {
+            Ok(measured) => measured,
+            // Another one may be what was booted.
+            Err(error) => {
+                failed.get_or_insert(error);
+                continue;
+            }
         };
-        let measured = table.measured(profile, picks, &banks)?;
         let this = Comparison {
             rows: beside(table, &logged, &measured),
             measured,
@@ -125,7 +132,21 @@ pub fn compare(
             best = Some(this);
         }
     }
-    best.ok_or(Error::absent(Class::Bug, "profile"))
+    best.ok_or(failed.unwrap_or(Error::absent(Class::Bug, "profile")))
+}
+
+/// What the hardware picked of a profile, as far as the log shows it; `picks` where that says.
+fn picks_of(
+    table: &Table<'_>,
+    log: &[(String, &LogEvent<'_>)],
+    profile: u64,
+    picks: Picks,
+    bank: Bank,
+) -> Result<Picks> {
+    Ok(Picks {
+        dtbauto: picked(table, log, profile, Kind::Dtbauto, picks.dtbauto, bank)?,
+        efifw: picked(table, log, profile, Kind::Efifw, picks.efifw, bank)?,
+    })
 }
 
 /// Which section of a kind that hardware chooses the log shows.
