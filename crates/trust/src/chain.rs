@@ -2,10 +2,11 @@
 
 use crate::certificate::Certificate;
 use crate::crypto;
+use crate::hash::{Hash, Made};
+use crate::oid;
 use crate::policy::{Policy, Usage, Validity};
 use crate::report::{Judged, Reason, Source};
-use crate::store::Store;
-use crate::{Hash, oid};
+use crate::store::{ListedDigest, Store};
 
 /// Most certificates in a chain, the signer's and the anchor's counted.
 const MAX_CHAIN: usize = 8;
@@ -233,9 +234,8 @@ impl Store {
         if let Some((_, source)) = whole.find(|(revoked, _)| revoked.tbs == certificate.tbs) {
             return Some(source.clone());
         }
-        let mut hashes = self.revoked_tbs.iter();
-        let found = hashes.find(|entry| entry.digest == tbs_digest(certificate, entry.hash));
-        found.map(|entry| entry.source.clone())
+        let digest = |hash: Hash| hash.of([certificate.tbs.as_slice()]);
+        listed(&self.revoked_tbs, digest)
     }
 
     fn revokes_certificates(&self) -> bool {
@@ -251,6 +251,36 @@ impl Store {
     }
 }
 
-fn tbs_digest(certificate: &Certificate, hash: Hash) -> Vec<u8> {
-    hash.of([certificate.tbs.as_slice()])
+/// Which of `list` is the digest that `make` makes: once for each hash, however long the list.
+fn listed(list: &[ListedDigest], make: impl Fn(Hash) -> Vec<u8>) -> Option<Source> {
+    let made = Made::default();
+    let mut list = list.iter();
+    let found = list.find(|entry| made.get_or(entry.hash, || make(entry.hash)) == entry.digest);
+    found.map(|entry| entry.source.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_hashed_once_for_a_list_of_any_length() {
+        let entry = |number: usize| ListedDigest {
+            hash: Hash::ALL[number % 2],
+            digest: number.to_le_bytes().to_vec(),
+            source: Source(number.to_string()),
+        };
+        let list: Vec<_> = (0..1000).map(entry).collect();
+        for (number, found) in [(999, Some(Source("999".to_owned()))), (1001, None)] {
+            let made = Cell::new(0);
+            let make = |_| {
+                made.set(made.get() + 1);
+                entry(number).digest
+            };
+            assert_eq!(listed(&list, make), found);
+            assert_eq!(made.get(), 2);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Digests.
 
+use std::cell::OnceCell;
 use std::fmt;
 
 use der::asn1::ObjectIdentifier;
@@ -114,6 +115,31 @@ impl Hasher {
             Self::Sha256(digest) => digest.finalize().to_vec(),
             Self::Sha384(digest) => digest.finalize().to_vec(),
             Self::Sha512(digest) => digest.finalize().to_vec(),
+        }
+    }
+}
+
+/// Digests of one thing, each made once and only if asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Made([OnceCell<Vec<u8>>; 3]);
+
+impl Made {
+    /// The digest, which `make` makes if it is the first time.
+    pub(crate) fn get_or(&self, hash: Hash, make: impl FnOnce() -> Vec<u8>) -> &[u8] {
+        self.cell(hash).get_or_init(make)
+    }
+
+    /// The digest, if it was made.
+    pub(crate) fn get(&self, hash: Hash) -> Option<&[u8]> {
+        self.cell(hash).get().map(Vec::as_slice)
+    }
+
+    const fn cell(&self, hash: Hash) -> &OnceCell<Vec<u8>> {
+        let [first, second, third] = &self.0;
+        match hash {
+            Hash::Sha256 => first,
+            Hash::Sha384 => second,
+            Hash::Sha512 => third,
         }
     }
 }

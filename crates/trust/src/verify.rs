@@ -1,6 +1,6 @@
 //! Judging an image's signatures.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 
 use kpeel_envelope::authenticode::{DigestRanges, check_coverage};
 use kpeel_envelope::certificate::{
@@ -14,7 +14,7 @@ use crate::certificate::Certificate;
 use crate::chain::{Chains, Found, Work};
 use crate::cms::SignedData;
 use crate::error::Result;
-use crate::hash::{Hash, Hasher, hex};
+use crate::hash::{Hash, Hasher, Made, hex};
 use crate::outline::Outline;
 use crate::policy::Policy;
 use crate::reading::Reading;
@@ -82,7 +82,7 @@ fn judge(pe: &Pe<'_>, digests: &Digests<'_>, store: &Store, policy: &Policy) -> 
         .unwrap_or_else(|reason| Verdict::Refused { reason });
     Report {
         verdict,
-        sha256: digests.made(Hash::Sha256).map(hex),
+        sha256: digests.made.get(Hash::Sha256).map(hex),
         signatures: judge.signatures,
         uncovered: judge.uncovered,
     }
@@ -98,10 +98,10 @@ struct Judge<'j> {
     uncovered: Vec<Uncovered>,
 }
 
-/// Digests of the image, each made once and only if asked for.
+/// Digests of the image.
 struct Digests<'j> {
     begin: Box<dyn Fn(Hash) -> Option<Hasher> + 'j>,
-    cells: [OnceCell<Vec<u8>>; 3],
+    made: Made,
     /// Whether one was asked for that cannot be had.
     missed: Cell<bool>,
 }
@@ -110,31 +110,18 @@ impl<'j> Digests<'j> {
     fn new(begin: impl Fn(Hash) -> Option<Hasher> + 'j) -> Self {
         Self {
             begin: Box::new(begin),
-            cells: Default::default(),
+            made: Made::default(),
             missed: Cell::new(false),
         }
     }
 
     /// The digest; an empty one, which is none, if it cannot be had.
     fn get(&self, hash: Hash) -> &[u8] {
-        self.cell(hash).get_or_init(|| {
+        self.made.get_or(hash, || {
             let hasher = (self.begin)(hash);
             self.missed.set(self.missed.get() || hasher.is_none());
             hasher.map(Hasher::finish).unwrap_or_default()
         })
-    }
-
-    fn made(&self, hash: Hash) -> Option<&[u8]> {
-        self.cell(hash).get().map(Vec::as_slice)
-    }
-
-    const fn cell(&self, hash: Hash) -> &OnceCell<Vec<u8>> {
-        let [first, second, third] = &self.cells;
-        match hash {
-            Hash::Sha256 => first,
-            Hash::Sha384 => second,
-            Hash::Sha512 => third,
-        }
     }
 }
 
