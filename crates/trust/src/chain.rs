@@ -50,7 +50,7 @@ impl<'c> Chains<'c> {
     pub(crate) fn trusted(&self, leaf: &'c Certificate, work: &mut Work) -> Found<'c> {
         let mut search = Search {
             chains: self,
-            goal: Store::anchor,
+            goal: Goal::Anchor,
             issuers: self.store.anchors().chain(self.embedded).collect(),
             best: vec![leaf],
             work,
@@ -59,12 +59,15 @@ impl<'c> Chains<'c> {
         let end = search.extend(&mut path);
         let best = search.best;
         let path = if end.is_ok() { path } else { best };
-        let end = end.and_then(|source| self.check(&path).map(|()| source));
+        let end = match self.policy.usage {
+            Usage::CodeSigning => end.and_then(|source| check_usage(leaf).map(|()| source)),
+            Usage::Any => end,
+        };
         Found { path, end }
     }
 
-    /// What revokes `leaf` or one of its issuers; every chain counts, not only the one that would
-    /// be trusted.
+    /// What revokes `leaf` or one of its issuers; every chain counts, not only one that would be trusted,
+    /// nor only those that the policy would let pass.
     ///
     /// # Errors
     /// [`Reason::Bound`] when there are too many chains to tell.
@@ -79,7 +82,7 @@ impl<'c> Chains<'c> {
         let known = self.store.revoked().chain(self.store.anchors());
         let mut search = Search {
             chains: self,
-            goal: Store::revocation,
+            goal: Goal::Revocation,
             issuers: known.chain(self.embedded).collect(),
             best: Vec::new(),
             work,
@@ -91,24 +94,18 @@ impl<'c> Chains<'c> {
             Err(_) => Ok(None),
         }
     }
+}
 
-    /// What the policy says about a whole chain.
-    fn check(&self, path: &[&Certificate]) -> Judged<()> {
-        if let (Usage::CodeSigning, Some(leaf)) = (self.policy.usage, path.first()) {
-            check_usage(leaf)?;
-        }
-        if let Validity::At(time) = self.policy.validity {
-            for certificate in path {
-                check_time(certificate, time)?;
-            }
-        }
-        Ok(())
-    }
+/// What a chain is looked for to end at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Goal {
+    Anchor,
+    Revocation,
 }
 
 struct Search<'s, 'c> {
     chains: &'s Chains<'c>,
-    goal: fn(&Store, &Certificate) -> Option<Source>,
+    goal: Goal,
     issuers: Vec<&'c Certificate>,
     /// The longest chain seen, for those who ask why there is none.
     best: Vec<&'c Certificate>,
@@ -121,11 +118,11 @@ impl<'c> Search<'_, 'c> {
         let Some(last) = path.last().copied() else {
             return Err(Reason::NoSignerCertificate);
         };
-        if let Some(source) = (self.goal)(self.chains.store, last) {
-            return Ok(source);
-        }
         if path.len() > self.best.len() {
             self.best.clone_from(path);
+        }
+        if let Some(source) = self.end_at(last)? {
+            return Ok(source);
         }
         let mut reason = Reason::UnknownIssuer {
             subject: last.subject(),
@@ -159,36 +156,70 @@ impl<'c> Search<'_, 'c> {
         Err(reason)
     }
 
-    /// Whether `issuer` issued `last`, the end of `path`, and might.
+    /// Whether a chain ends at `last`.
+    fn end_at(&self, last: &Certificate) -> Judged<Option<Source>> {
+        let Chains { store, policy, .. } = self.chains;
+        match self.goal {
+            Goal::Anchor => {
+                // Before there is a whole chain: where this one is not valid, another issuer of its name may be.
+                if let Validity::At(time) = policy.validity {
+                    check_time(last, time)?;
+                }
+                Ok(store.anchor(last))
+            }
+            Goal::Revocation => Ok(store.revocation(last)),
+        }
+    }
+
+    /// Whether `issuer`, whose name is right, issued `last`, the end of `path`.
     fn check_link(
         &mut self,
         path: &[&Certificate],
         last: &Certificate,
         issuer: &Certificate,
     ) -> Judged<()> {
-        if let Some(oid) = last.unknown {
-            let (subject, oid) = (last.subject(), oid.to_string());
-            return Err(Reason::UnknownExtension { subject, oid });
-        }
-        if !issuer.may_issue() {
-            let subject = issuer.subject();
-            return Err(Reason::NotCa { subject });
-        }
-        // Self-issued ones do not count (RFC 5280, section 4.2.1.9); nor does the signer's.
-        let below = path.iter().skip(1).filter(|ca| ca.issuer != ca.subject);
-        let allowed = issuer.ca.and_then(|constraints| constraints.path_len);
-        if allowed.is_some_and(|allowed| below.count() > allowed.into()) {
-            let subject = issuer.subject();
-            return Err(Reason::PathTooLong { subject });
+        if self.goal == Goal::Anchor {
+            check_issuer(path, last, issuer)?;
         }
         self.work.spend()?;
-        let algorithm = last.signature_algorithm();
-        let hash = crypto::hash_of(algorithm).ok_or_else(|| Reason::UnsupportedAlgorithm {
-            oid: algorithm.to_string(),
-        })?;
-        crypto::check_family(algorithm, issuer)?;
-        crypto::verify(issuer, hash, &last.tbs, last.signature())
+        let verified = verify_link(last, issuer);
+        let disproved = matches!(verified, Err(Reason::BadSignature { .. }));
+        if self.goal == Goal::Revocation && !disproved {
+            // A signature that cannot be checked may well be the issuer's: its name is all there is to go by.
+            return Ok(());
+        }
+        verified
     }
+}
+
+/// Whether the policy lets `issuer` issue `last`, the end of `path`.
+fn check_issuer(path: &[&Certificate], last: &Certificate, issuer: &Certificate) -> Judged<()> {
+    if let Some(oid) = last.unknown {
+        let (subject, oid) = (last.subject(), oid.to_string());
+        return Err(Reason::UnknownExtension { subject, oid });
+    }
+    if !issuer.may_issue() {
+        let subject = issuer.subject();
+        return Err(Reason::NotCa { subject });
+    }
+    // Self-issued ones do not count (RFC 5280, section 4.2.1.9); nor does the signer's.
+    let below = path.iter().skip(1).filter(|ca| ca.issuer != ca.subject);
+    let allowed = issuer.ca.and_then(|constraints| constraints.path_len);
+    if allowed.is_some_and(|allowed| below.count() > allowed.into()) {
+        let subject = issuer.subject();
+        return Err(Reason::PathTooLong { subject });
+    }
+    Ok(())
+}
+
+/// Whether the key of `issuer` made the signature of `last`.
+fn verify_link(last: &Certificate, issuer: &Certificate) -> Judged<()> {
+    let algorithm = last.signature_algorithm();
+    let hash = crypto::hash_of(algorithm).ok_or_else(|| Reason::UnsupportedAlgorithm {
+        oid: algorithm.to_string(),
+    })?;
+    crypto::check_family(algorithm, issuer)?;
+    crypto::verify(issuer, hash, &last.tbs, last.signature())
 }
 
 fn check_usage(leaf: &Certificate) -> Judged<()> {

@@ -26,6 +26,8 @@ pub struct Make<'m> {
     /// Lines of its extensions section.
     pub extensions: &'m str,
     pub days: &'m str,
+    /// What it is signed with, as `openssl x509` takes it.
+    pub hash: &'m str,
 }
 
 pub const RSA: &[&str] = &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
@@ -95,6 +97,7 @@ impl Pki {
             by,
             extensions,
             days,
+            hash,
         } = *make;
         let config = format!(
             "[req]\nprompt=no\ndistinguished_name=dn\n[dn]\nO=kpeel tests\nCN={name}\n[ext]\n{extensions}\n"
@@ -113,7 +116,7 @@ impl Pki {
         let sign = [
             "x509", "-req", "-in", request, "-out", out, "-extfile", config,
         ];
-        let more = ["-extensions", "ext", "-days", days];
+        let more = ["-extensions", "ext", "-days", days, hash];
         match by {
             None => openssl(&[&sign[..], &more, &["-signkey", key]].concat()),
             Some(ca) => {
@@ -133,6 +136,7 @@ impl<'m> Make<'m> {
             by,
             extensions: CA,
             days: "3650",
+            hash: "-sha256",
         }
     }
 
@@ -143,6 +147,7 @@ impl<'m> Make<'m> {
             by: Some(by),
             extensions: LEAF,
             days: "365",
+            hash: "-sha256",
         }
     }
 }

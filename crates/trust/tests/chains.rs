@@ -1,0 +1,162 @@
+//! Which chains are found: to what is revoked, and to what is trusted.
+
+mod support;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use kpeel_trust::{
+    Certificate, Policy, Reason, Report, SignOptions, Store, Validity, sign, verify,
+};
+use support::{CA, LEAF, Make, P256, Pki, RSA, image, judge, openssl, text};
+
+const SMALL: &[&str] = &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"];
+
+fn is_revoked(report: &Report) -> bool {
+    matches!(report.refused(), Some(Reason::Revoked { subject, .. }) if subject.contains("CN=ca"))
+}
+
+/// An image by `signer`, which brings the certificates of `issuers`; trusted as long as the signer is.
+fn signed(pki: &Pki, issuers: &[&str]) -> Vec<u8> {
+    let identity = pki.identity_with("signer", issuers);
+    let signed = sign(&image(&[1; 40]), &[identity], &SignOptions::default()).unwrap();
+    assert!(judge(&signed, &pki.store("signer")).is_trusted());
+    signed
+}
+
+/// The signer's certificate itself is trusted, so that nobody else has to be: its issuer only has to be the one it is.
+#[test]
+fn a_revoked_issuer_counts_where_the_policy_would_not_let_it_issue() {
+    let critical = format!("{LEAF}\n1.2.3.4=critical,ASN1:NULL");
+    let (ca, leaf) = (Make::ca("ca", None), Make::leaf("signer", "ca", P256));
+    for (what, ca, leaf) in [
+        ("an issuer that may", ca, leaf),
+        (
+            "an issuer that is no CA",
+            Make {
+                extensions: LEAF,
+                ..ca
+            },
+            leaf,
+        ),
+        ("a small key", Make { key: SMALL, ..ca }, leaf),
+        (
+            "a weak hash",
+            ca,
+            Make {
+                hash: "-sha1",
+                ..leaf
+            },
+        ),
+        (
+            "an unknown extension",
+            ca,
+            Make {
+                extensions: &critical,
+                ..leaf
+            },
+        ),
+    ] {
+        let pki = Pki::new();
+        pki.make(&ca);
+        pki.make(&leaf);
+        let signed = signed(&pki, &[]);
+        let mut store = pki.store("signer");
+        store.revoke(pki.certificate("ca").der(), "mine").unwrap();
+        let refused = judge(&signed, &store);
+        assert!(is_revoked(&refused), "{what}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_revoked_issuer_counts_further_up_than_it_allows() {
+    let pki = Pki::new();
+    let none_below = CA.replace("TRUE", "TRUE,pathlen:0");
+    pki.make(&Make {
+        extensions: &none_below,
+        ..Make::ca("ca", None)
+    });
+    pki.make(&Make::ca("middle", Some("ca")));
+    pki.make(&Make::leaf("signer", "middle", P256));
+    let signed = signed(&pki, &["middle"]);
+    let refused = judge(&signed, &pki.store("ca"));
+    assert!(
+        matches!(refused.refused(), Some(Reason::PathTooLong { .. })),
+        "{refused:?}"
+    );
+    let mut store = pki.store("signer");
+    store.revoke(pki.certificate("ca").der(), "mine").unwrap();
+    let refused = judge(&signed, &store);
+    assert!(is_revoked(&refused), "{refused:?}");
+}
+
+/// It has the issuer's name, but its key made no signature.
+#[test]
+fn a_revoked_certificate_of_another_key_revokes_nothing() {
+    let pki = Pki::with_signer(P256);
+    let signed = signed(&pki, &[]);
+    for key in [RSA, P256] {
+        let other = Pki::new();
+        other.make(&Make {
+            key,
+            ..Make::ca("ca", None)
+        });
+        let mut store = pki.store("signer");
+        store.revoke(other.certificate("ca").der(), "mine").unwrap();
+        assert!(judge(&signed, &store).is_trusted());
+    }
+}
+
+/// A CA whose certificate was renewed: the old one is over by the time that counts.
+#[test]
+fn a_valid_chain_counts_beside_one_that_is_not_in_either_order() {
+    let pki = Pki::with_signer(P256);
+    let signed = signed(&pki, &[]);
+    let (request, key) = (pki.scratch.join("ca.csr"), pki.key("ca"));
+    let config = pki.scratch.join("ca.cnf");
+    let again = [
+        "x509",
+        "-req",
+        "-in",
+        text(&request),
+        "-signkey",
+        text(&key),
+    ];
+    let more = [
+        "-days",
+        "9",
+        "-extfile",
+        text(&config),
+        "-extensions",
+        "ext",
+    ];
+    let old = Certificate::all_from_pem(&openssl(&[again, more].concat())).unwrap();
+    let (old, new) = (old[0].clone(), pki.certificate("ca"));
+
+    let day = 24 * 60 * 60;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let judged = |anchors: &[&Certificate], days: u64| {
+        let mut store = Store::new();
+        for anchor in anchors {
+            store.trust_certificate((*anchor).clone(), "file");
+        }
+        let policy = Policy {
+            validity: Validity::At(now.as_secs() + days * day),
+            ..Policy::default()
+        };
+        verify(&signed, &store, &policy).unwrap()
+    };
+    for anchors in [[&old, &new], [&new, &old]] {
+        assert!(judged(&anchors, 1).is_trusted());
+        let report = judged(&anchors, 100);
+        assert!(report.is_trusted(), "{report:?}");
+        assert_eq!(report.signatures[0].chain[1].sha256, new.fingerprint());
+    }
+    assert!(judged(&[&old], 1).is_trusted());
+    let refused = judged(&[&old], 100);
+    assert!(
+        matches!(refused.refused(), Some(Reason::Expired { subject }) if subject.contains("CN=ca")),
+        "{refused:?}"
+    );
+    // As far as it was found.
+    assert_eq!(refused.signatures[0].chain.len(), 2);
+}
