@@ -142,35 +142,76 @@ fn refuses_names_that_the_stub_has_itself() {
 #[test]
 fn refuses_a_name_twice_in_one_profile() {
     let stub = stub().make();
-    let twice = |name: &'static str| {
-        vec![
-            NewSection::new(name, &b"x"[..]),
-            NewSection::new(name, &b"y"[..]),
-        ]
-    };
-    let linux = || {
-        let kernel = Maker::default().make();
-        NewSection::new(".linux", kernel)
-    };
-    for name in [".cmdline", ".initrd", ".hwids"] {
-        let mut sections = twice(name);
-        sections.push(linux());
-        let error = built(&stub, sections).unwrap_err();
-        assert_eq!(
-            (error.class, error.field),
-            (Class::Misuse, Field::Named(name))
-        );
+    let section = |name: &'static str| NewSection::new(name, &b"x"[..]);
+    let kernel = Maker::default().make();
+    // A UKI, and what has no kernel: an add-on, or a profile on its own.
+    for kernel in [Some(NewSection::new(".linux", kernel)), None] {
+        let built = |names: &[&'static str]| {
+            let sections = names.iter().map(|name| section(name));
+            built(&stub, sections.chain(kernel.clone()).collect())
+        };
+        for name in [".cmdline", ".initrd", ".hwids", ".sbat", ".mine"] {
+            let error = built(&[name, name]).unwrap_err();
+            assert_eq!(error.class, Class::Misuse);
+            let text = error.to_string();
+            assert!(text.contains(&format!("{name}: given twice")), "{text}");
+            assert!(built(&[".profile", name, ".other", name]).is_err());
+            // Names that begin alike are others.
+            assert!(built(&[name, ".mine2", ".min"]).is_ok());
+        }
         // In two profiles it may.
-        let mut sections = twice(name);
-        sections.insert(1, NewSection::new(".profile", &b"ID=a"[..]));
-        sections.push(linux());
-        assert!(built(&stub, sections).is_ok());
+        for name in [".cmdline", ".initrd", ".hwids", ".mine"] {
+            assert!(built(&[name, ".profile", name, ".profile", name]).is_ok());
+        }
+        for name in [".dtbauto", ".efifw", ".profile"] {
+            assert!(built(&[name, name]).is_ok());
+        }
     }
-    for name in [".dtbauto", ".efifw"] {
-        let mut sections = twice(name);
-        sections.push(linux());
-        assert!(built(&stub, sections).is_ok());
+}
+
+#[test]
+fn takes_one_parser_and_no_more() {
+    let plain = stub().make();
+    let carrier = carrier();
+    let bpf = || NewSection::new(".bpf", &carrier[..]);
+    let profile = || NewSection::new(".profile", &b"ID=a"[..]);
+    let with = |stub, sections, parser| assemble(stub, sections, parser)?.finish();
+    assert!(with(&plain, vec![bpf()], None).is_ok());
+    assert!(with(&plain, Vec::new(), Some(&carrier)).is_ok());
+    for (sections, parser) in [
+        (vec![bpf(), bpf()], None),
+        (vec![bpf(), profile(), bpf()], None),
+        (vec![bpf()], Some(&carrier[..])),
+        (vec![profile(), bpf()], Some(&carrier[..])),
+    ] {
+        let error = with(&plain, sections, parser).unwrap_err();
+        assert_eq!(error.class, Class::Misuse, "{error}");
     }
+    let mut own = stub();
+    own.parts.push(part(".bpf", 800));
+    let own = own.make();
+    assert!(with(&own, Vec::new(), None).is_ok());
+    for (sections, parser) in [(vec![bpf()], None), (Vec::new(), Some(&carrier[..]))] {
+        let error = with(&own, sections, parser).unwrap_err();
+        assert_eq!(error.class, Class::Misuse, "{error}");
+    }
+}
+
+/// The stub's section goes, and those behind it are others then.
+#[test]
+fn sbat_that_grows_does_not_make_a_section_the_stubs() {
+    let section = |name: &'static str, len: usize| NewSection::new(name, vec![b'x'; len]);
+    let sections = vec![
+        section(".cmdline", 9),
+        section(".sbat", 4097),
+        section(".profile", 9),
+        section(".cmdline", 9),
+    ];
+    let image = built(&stub().make(), sections).unwrap();
+    let expected = [
+        ".text", ".reloc", ".cmdline", ".sbat", ".profile", ".cmdline",
+    ];
+    assert_eq!(names(&image), expected);
 }
 
 #[test]

@@ -15,12 +15,13 @@ mod sbat;
 mod uname;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
-use kpeel_envelope::error::{Class, Error, Needed, Refusal, Result};
+use kpeel_envelope::error::{Class, Detail, Error, Field, Name, Needed, Refusal, Result};
 use kpeel_envelope::pe::{Pe, SUBSYSTEM_EFI_APPLICATION};
-use kpeel_formats::uki::{self as rules, Kind};
+use kpeel_formats::uki::Kind;
 
-use crate::attach::add_parser;
+use crate::attach::{SECTION_BPF, add_parser};
 use crate::editor::{Contents, Editor, NX_COMPAT};
 
 pub use efifw::pack as pack_firmware;
@@ -165,7 +166,7 @@ impl<'a> Sections<'a> {
 /// # Errors
 /// `Malformed` and `Unsupported` for a stub that cannot be read or has no room; `Refused`
 /// (signature) for a signed stub; `Misuse` for sections that a scope may not hold, that the stub
-/// has itself, and for a kernel of another machine than the stub's.
+/// has itself, for a second parser, and for a kernel of another machine than the stub's.
 pub fn assemble<'a>(
     stub: &'a [u8],
     sections: Vec<NewSection<'a>>,
@@ -173,8 +174,8 @@ pub fn assemble<'a>(
 ) -> Result<Editor<'a>> {
     let mut editor = Editor::parse(stub)?;
     check_stub(&editor.pe)?;
-    check_scopes(&sections)?;
-    let own = editor.len();
+    check_names(&sections)?;
+    let mut own = editor.len();
     for section in sections {
         if section.name == Kind::Linux.name() {
             check_kernel(&mut editor, &section.data)?;
@@ -189,6 +190,7 @@ pub fn assemble<'a>(
                 } else {
                     // Nothing refers to it by address: it may stand elsewhere.
                     editor.remove_at(index)?;
+                    own = own.saturating_sub(1);
                     add(&mut editor, section)?;
                 }
             }
@@ -202,6 +204,10 @@ pub fn assemble<'a>(
         }
     }
     if let Some(carrier) = parser {
+        if editor.has(SECTION_BPF) {
+            let reason = "the stub or a section brings a parser already";
+            return Err(Error::reason(Class::Misuse, SECTION_BPF, reason));
+        }
         add_parser(&mut editor, carrier)?;
     }
     Ok(editor)
@@ -237,28 +243,26 @@ fn check_stub(pe: &Pe<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Refuses what the specification does, before anything is written.
-fn check_scopes(sections: &[NewSection<'_>]) -> Result<()> {
-    let known = |section: &NewSection<'_>| {
-        let mut name = [0; 8];
-        let bytes = section.name.as_bytes();
-        name.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        Some(rules::Section {
-            name,
-            offset: 0,
-            size: 0,
-        })
-    };
-    let known: Vec<_> = sections.iter().filter_map(known).collect();
-    match rules::Uki::new(&known) {
-        Err(rules::Error::Duplicate(kind)) => Err(Error::reason(
-            Class::Misuse,
-            kind.name(),
-            "given twice for one profile, needed once",
-        )),
-        // An add-on has no kernel; how many sections there may be, the editor knows.
-        _ => Ok(()),
+/// Refuses names that stand twice where one may stand, before anything is written.
+fn check_names(sections: &[NewSection<'_>]) -> Result<()> {
+    let mut seen = HashSet::new();
+    for section in sections {
+        let name = section.name.as_ref();
+        let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name);
+        if kind == Some(Kind::Profile) {
+            // A profile may have what base and other profiles have, but the image has one parser.
+            seen.retain(|name| *name == SECTION_BPF);
+        }
+        if !seen.insert(name) && !kind.is_some_and(Kind::may_repeat) {
+            let field = kind.map_or_else(
+                || Field::Parser(Name::from_bytes(name.as_bytes())),
+                |kind| Field::Named(kind.name()),
+            );
+            let reason = Detail::Reason("given twice for one profile, needed once");
+            return Err(Error::new(Class::Misuse, field, reason));
+        }
     }
+    Ok(())
 }
 
 /// A kernel that is a PE image must be of the stub's machine; one that is not ready for memory that
