@@ -66,7 +66,7 @@ pub(crate) fn transfer(memory: &mut Memory, dst: u64, size: u64, src: u64) -> An
     if size == 0 {
         return Ok(true);
     }
-    if memory.bytes(src, size).is_err() {
+    if memory.parts(src, size).is_err() {
         return Ok(false);
     }
     // Most reads are of a few bytes: only as much is zeroed as they need.
@@ -90,18 +90,15 @@ fn string(memory: &mut Memory, dst: u64, size: u64, src: u64) -> Answer<u64> {
     if size == 0 {
         return Ok(0);
     }
-    let Some(text) = text::read(memory, src, size) else {
+    let Some((len, _)) = text::measure(memory, src, size) else {
         place(memory, dst, size, "destination")?.fill(0);
         return Ok(negative(EFAULT));
     };
     // What does not fit is cut, so that the NUL does.
-    let room = size.saturating_sub(1);
-    let mut bytes = text.bytes;
-    bytes.truncate(room as usize);
-    bytes.push(0);
-    let len = bytes.len() as u64;
-    place(memory, dst, len, "destination")?.copy_from_slice(&bytes);
-    Ok(len)
+    let len = len.min(size.saturating_sub(1));
+    transfer(memory, dst, len, src)?;
+    place(memory, dst.wrapping_add(len), 1, "destination")?.fill(0);
+    Ok(len.saturating_add(1))
 }
 
 /// User memory: there is none while a loader or parser runs.
@@ -113,13 +110,14 @@ fn nothing(memory: &mut Memory, dst: u64, size: u64) -> Answer<u64> {
 fn print(memory: &Memory, args: [u64; 5], env: &mut Env<'_, '_>) -> Answer<u64> {
     let [format, size, values @ ..] = args;
     let size = u64::from(size as u32);
-    let too_long = size > MAX_FORMAT;
-    let bytes = memory
-        .bytes(format, size)
-        .map_err(|_| Stop::Abort(stray("format")))?;
+    let unreadable = |_| Stop::Abort(stray("format"));
+    memory.parts(format, size).map_err(unreadable)?;
+    // Only of a format as long as one may be there is a copy.
+    let read = memory.bytes(format, size.min(MAX_FORMAT));
+    let bytes = read.map_err(unreadable)?;
     let format = bytes
         .split_last()
-        .filter(|(end, _)| **end == 0 && !too_long);
+        .filter(|(end, _)| **end == 0 && size <= MAX_FORMAT);
     let Some((_, format)) = format else {
         return Err(Stop::wrong(EINVAL, "format", "does not end in a NUL"));
     };
@@ -139,8 +137,15 @@ fn print(memory: &Memory, args: [u64; 5], env: &mut Env<'_, '_>) -> Answer<u64> 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+
     use kpeel_bpf::Access;
+    use kpeel_counting::peak_of;
+    use kpeel_envelope::limits::{Limits, Meter};
+
+    use super::*;
+    use crate::answer::Work;
+    use crate::event::Trace;
 
     fn memory() -> (Memory, u64, u64) {
         let mut memory = Memory::new();
@@ -191,6 +196,41 @@ mod tests {
         assert_eq!(string(&mut memory, to, 16, from + 6), Ok(negative(EFAULT)));
         assert_eq!(held(&memory, to, 16), [0; 16]);
         assert_eq!(string(&mut memory, to, 0, 0), Ok(0));
+    }
+
+    #[test]
+    fn calls_on_a_patched_image_hold_no_copy_of_it() {
+        const SIZE: u64 = 4 << 20;
+        let mut memory = Memory::new();
+        let image = memory.map_patched(vec![b'a'; 64], vec![b'b'; SIZE as usize].into());
+        let image = image.unwrap();
+        let to = memory.map_owned(vec![0; SIZE as usize], Access::ReadWrite);
+        let to = to.unwrap();
+        let meter = Arc::new(Meter::new(Limits::default()));
+        let (mut trace, mut work) = (Trace::default(), Work::for_instructions(0));
+        let mut env = Env {
+            meter: &meter,
+            trace: &mut trace,
+            work: &mut work,
+        };
+        let mut call = |helper, args| {
+            let show = |_: &Memory, _| String::new();
+            let call = || common(helper, &mut memory, args, &mut env, Caller::Parser, &show);
+            let (answer, peak) = peak_of(call);
+            assert!(peak <= 2 * CHUNK as u64, "{helper:?}: {peak} bytes");
+            answer
+        };
+        let read = [to, SIZE, image, 0, 0];
+        assert_eq!(call(Helper::ProbeReadKernel, read), Ok(0));
+        assert_eq!(call(Helper::ProbeReadKernelStr, read), Ok(SIZE));
+        let print = [image, SIZE, 0, 0, 0];
+        assert!(matches!(
+            call(Helper::TracePrintk, print),
+            Err(Stop::Deny(EINVAL, _))
+        ));
+        let len = SIZE - 2;
+        assert_eq!(held(&memory, to + len, 2), b"b\0");
+        assert_eq!(held(&memory, to + 63, 2), b"ab");
     }
 
     #[test]

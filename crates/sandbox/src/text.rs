@@ -13,19 +13,20 @@ pub(crate) struct Text {
 
 /// Reads up to `limit` bytes, the NUL included; `None` where memory ends before either.
 pub(crate) fn read(memory: &Memory, address: u64, limit: u64) -> Option<Text> {
+    let (len, ended) = measure(memory, address, limit)?;
+    let bytes = memory.bytes(address, len).ok()?.into_owned();
+    Some(Text { bytes, ended })
+}
+
+/// How long the string is that [`read`] would read, and whether it ended; takes no memory.
+pub(crate) fn measure(memory: &Memory, address: u64, limit: u64) -> Option<(u64, bool)> {
     let region = memory.region(address)?;
     let room = region.base.checked_add(region.len)?.checked_sub(address)?;
-    let bytes = memory.bytes(address, room.min(limit)).ok()?;
-    match bytes.iter().position(|byte| *byte == 0) {
-        Some(end) => Some(Text {
-            bytes: bytes.get(..end)?.to_vec(),
-            ended: true,
-        }),
+    let (head, body) = memory.parts(address, room.min(limit)).ok()?;
+    match head.iter().chain(body).position(|byte| *byte == 0) {
+        Some(end) => Some((end as u64, true)),
         None if room < limit => None,
-        None => Some(Text {
-            bytes: bytes.into_owned(),
-            ended: false,
-        }),
+        None => Some((limit, false)),
     }
 }
 

@@ -9,8 +9,9 @@ use kpeel_bpf::{Access, MAX_REGION, Memory};
 use kpeel_envelope::error::Needed;
 use kpeel_envelope::limits::Meter;
 
-use crate::answer::{Answer, E2BIG, EBUSY, EEXIST, EFAULT, ENOTSUPP, EPERM, Stop};
+use crate::answer::{Answer, E2BIG, EBUSY, EEXIST, ENOTSUPP, EPERM, Stop};
 use crate::buffer::{Charge, zeroed};
+use crate::helpers::transfer;
 
 pub(crate) use ring::Ring;
 
@@ -195,10 +196,9 @@ impl Map {
         }
         let key = memory.read_u32(key).map_err(|_| Stop::unreadable("key"))?;
         let size = u64::from(self.attributes.value_size);
-        let value = memory
-            .bytes(value, size)
+        memory
+            .parts(value, size)
             .map_err(|_| Stop::unreadable("value"))?;
-        let value = value.into_owned();
         if flags > UPDATE_EXIST {
             let needed = Needed::AtMost(UPDATE_EXIST);
             return Err(Stop::invalid("update flags", flags, needed));
@@ -220,9 +220,9 @@ impl Map {
         }
         let address = self.base.wrapping_add(self.stride.wrapping_mul(key.into()));
         self.guard(memory, Access::ReadWrite);
-        let written = memory.write(address, &value);
+        let written = transfer(memory, address, size, value);
         self.guard(memory, Access::ReadOnly);
-        written.map_err(|_| Stop::wrong(EFAULT, "map", "has no such element"))
+        written.map(drop)
     }
 
     /// `BPF_MAP_FREEZE`.
@@ -310,6 +310,7 @@ fn ring_size(attributes: &Attributes) -> Answer<u64> {
 mod tests {
     use super::*;
     use crate::answer::EINVAL;
+    use kpeel_counting::peak_of;
     use kpeel_envelope::limits::Limits;
 
     fn array(value_size: u32, max_entries: u32, flags: u32) -> Attributes {
@@ -404,6 +405,23 @@ mod tests {
         map.freeze().unwrap();
         assert!(map.update(args, args + 4, 0, &mut memory).is_err());
         assert!(map.freeze().is_err());
+    }
+
+    #[test]
+    fn an_update_holds_no_copy_of_its_value() {
+        const SIZE: u32 = 4 << 20;
+        let meter = Arc::new(Meter::new(Limits::default()));
+        let (mut maps, mut memory) = (Maps::default(), Memory::new());
+        let array = array(SIZE, 1, FLAG_RDONLY_PROG);
+        let id = maps.create(array, &mut memory, &meter).unwrap();
+        let value = [&[0; 4][..], &vec![7; SIZE as usize]].concat();
+        let args = memory.map_owned(value, Access::ReadWrite).unwrap();
+        let map = maps.get_mut(id).unwrap();
+        let (updated, peak) = peak_of(|| map.update(args, args + 4, 0, &mut memory));
+        assert_eq!(updated, Ok(()));
+        assert!(peak <= 1 << 20, "{peak} bytes");
+        let last = map.base + u64::from(SIZE) - 8;
+        assert_eq!(memory.read_u64(last), Ok(0x0707_0707_0707_0707));
     }
 
     #[test]
