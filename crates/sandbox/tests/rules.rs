@@ -118,6 +118,30 @@ fn a_published_result_outlives_its_release() {
 }
 
 #[test]
+fn decompressions_are_bounded_in_number_however_little_they_give() {
+    // Hardly any memory is left, so a stream that fails writes next to nothing.
+    let limits = Limits {
+        memory: IMAGE.len() as u64 + (1 << 20),
+        ..Limits::default()
+    };
+    for rule in ["whole", "cut"] {
+        let (result, events) = broken(rule, limits);
+        let error = result.unwrap_err();
+        assert!(
+            matches!(error.field, Field::Named("work in calls (64-byte units)")),
+            "{rule}: {error}"
+        );
+        let calls = events.iter().filter(|event| match event {
+            Event::Call { name, .. } => *name == "bpf_decompress",
+            _ => false,
+        });
+        // What 3 GiB of work pay for.
+        let calls = calls.count();
+        assert!((16..768).contains(&calls), "{rule}: {calls} calls");
+    }
+}
+
+#[test]
 fn failed_reads_leave_zeroes() {
     check(
         "reads",

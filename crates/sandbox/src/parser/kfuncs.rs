@@ -12,15 +12,20 @@ use kpeel_envelope::publication::{Complaint, Mode, Publication, Resource};
 use super::Parser;
 use super::places::Place;
 use crate::answer::{Answer, E2BIG, EFAULT, EINVAL, EPERM, Stop, negative};
-use crate::buffer::{Buffer, Charge};
+use crate::buffer::{Buffer, joined};
 use crate::codec;
 use crate::env::place;
 use crate::event::{Caller, Event, Warning};
 use crate::helpers::transfer;
 use crate::text;
 
-/// Decompressing costs this many times a copy of its output.
-const CODEC_WORK: u64 = 4;
+/// Decompressing costs as much as copying this many bytes, whatever comes of it: a decoder sets up some MiB, and may
+/// work for a millisecond on a stream of 50 bytes before it finds that there is no room for what they unpack to.
+const CODEC_START: u64 = 4 << 20;
+/// On top, reading costs this many times a copy: a stream can make its decoder build new tables every 20 bytes.
+const CODEC_READ: u64 = 16;
+/// Writing costs this many times a copy. A stream that reads and writes pays for whichever costs more.
+const CODEC_WRITE: u64 = 4;
 /// Longest strings with their NUL.
 const NAME_SIZE: u64 = MAX_NAME as u64 + 1;
 const FIELD_SIZE: u64 = MAX_FIELD as u64 + 1;
@@ -113,10 +118,15 @@ impl Parser<'_, '_, '_> {
             return Ok(Buffer::part(bytes));
         }
         self.env.spend(size)?;
-        let bytes = memory
-            .bytes(buf, size)
+        self.copy(memory, buf, size)
+    }
+
+    /// A copy of a range, charged.
+    fn copy(&self, memory: &Memory, buf: u64, size: u64) -> Answer<Buffer> {
+        let (head, body) = memory
+            .parts(buf, size)
             .map_err(|_| Stop::unreadable("buf"))?;
-        crate::buffer::joined(&[&bytes], self.env.meter).map_err(Stop::memory)
+        joined(&[head, body], self.env.meter).map_err(Stop::memory)
     }
 
     /// `struct mem_range_result *bpf_decompress(char *buf, int size)`
@@ -141,29 +151,30 @@ impl Parser<'_, '_, '_> {
                 allowed,
             ));
         }
-        let (codec, bytes) = self.unpack(memory, buf, size, place)?;
+        let (codec, bytes) = self.unpack(memory, buf, size)?;
         *shown = format!("{shown}: {codec}, {} bytes", bytes.len());
         let bytes = Buffer::from_vec(bytes, self.env.meter).map_err(Stop::memory)?;
         let result = self.results.add(&bytes, place.origin, memory, self.places);
         result.map_err(Stop::memory)
     }
 
-    fn unpack(
-        &mut self,
-        memory: &Memory,
-        buf: u64,
-        size: u64,
-        place: Place,
-    ) -> Answer<(Codec, Vec<u8>)> {
+    fn unpack(&mut self, memory: &Memory, buf: u64, size: u64) -> Answer<(Codec, Vec<u8>)> {
         // What unpacks to nothing may still take a decoder long.
-        self.env.spend(size.saturating_mul(CODEC_WORK))?;
-        // Bytes that are not shared may have to be put together first.
-        let copied = if place.shared { 0 } else { size };
-        let _charge = Charge::new(self.env.meter, copied).map_err(Stop::memory)?;
-        let input = memory
-            .bytes(buf, size)
+        let paid = CODEC_START.saturating_add(size.saturating_mul(CODEC_READ));
+        self.env.spend(paid)?;
+        let parts = memory
+            .parts(buf, size)
             .map_err(|_| Stop::unreadable("buf"))?;
-        let codec = Codec::detect(&input).ok_or_else(|| {
+        // Where the image's head meets its body, a stream is put together first.
+        let whole;
+        let input = match parts {
+            (input, []) | ([], input) => input,
+            _ => {
+                whole = self.copy(memory, buf, size)?;
+                whole.as_ref()
+            }
+        };
+        let codec = Codec::detect(input).ok_or_else(|| {
             let magic = input
                 .first_chunk()
                 .map_or(0, |magic| u16::from_be_bytes(*magic));
@@ -183,10 +194,10 @@ impl Parser<'_, '_, '_> {
             output,
             ..kpeel_codec::Limits::default()
         };
-        match kpeel_codec::decompress(codec, &input, &limits) {
+        match kpeel_codec::decompress(codec, input, &limits) {
             Ok(bytes) => {
-                self.env
-                    .spend((bytes.len() as u64).saturating_mul(CODEC_WORK))?;
+                let cost = (bytes.len() as u64).saturating_mul(CODEC_WRITE);
+                self.env.spend(cost.saturating_sub(paid))?;
                 Ok((codec, bytes))
             }
             Err(error) => {
