@@ -8,7 +8,8 @@
 //! Decisions the specification leaves open, here and in `parsers/uki` alike:
 //!
 //! - An empty section takes part like any other (a profile's empty `.initrd` hides the base's, as
-//!   in sd-stub), but nothing is handed over for it.
+//!   in sd-stub), but nothing is handed over for it. Of a `.cmdline` that holds or claims bytes and
+//!   no text, one blank is: by it a host learns that the image has a line of its own.
 //! - A name that stands twice in one scope, selected or not, makes the image malformed, unless the
 //!   specification lets it repeat (`.dtbauto`, `.efifw`); of those the first counts.
 //! - A command line ends at its first NUL, as in sd-stub. What sd-stub does besides, cutting blanks

@@ -3,9 +3,9 @@
 mod support;
 
 use kpeel_codec::{Codec, compress};
-use kpeel_envelope::error::Class;
+use kpeel_envelope::error::{Class, Refusal};
 use kpeel_formats::uki::{self, Kind, Section, Uki};
-use support::{Outcome, kernel, open, open_with, pe, said, zboot};
+use support::{Outcome, kernel, open, open_enforced, open_with, pe, said, zboot};
 
 /// Opens the image described by `text`: `NAME=DATA` per section, a kernel marked DATA in `.linux`.
 fn unfold(text: &str, cmdline: &str) -> Outcome {
@@ -182,6 +182,48 @@ fn ends_the_command_line_as_the_rules_say() {
             }
         }
     }
+}
+
+/// An image whose `.cmdline` is `line`.
+fn with_line(line: &[u8]) -> Vec<u8> {
+    image(&[(".linux", kernel("K")), (".cmdline", line.to_vec())])
+}
+
+/// As [`with_line`], with bytes in memory and none in the file.
+fn with_line_in_memory_only(bytes: u32) -> Vec<u8> {
+    let mut image = with_line(b"");
+    let name = image.windows(8).position(|at| at == b".cmdline").unwrap();
+    image[name + 8..name + 12].copy_from_slice(&bytes.to_le_bytes());
+    image
+}
+
+#[test]
+fn a_line_of_nothing_keeps_the_callers_out_of_a_verified_image_alone() {
+    let blank = [
+        with_line(b"\0"),
+        with_line(b"\0x"),
+        with_line(b"  "),
+        with_line_in_memory_only(1),
+        with_line_in_memory_only(4096),
+    ];
+    for image in blank {
+        let error = open_enforced(&image, "init=/x").unwrap_err();
+        assert_eq!(error.class, Class::Refused(Refusal::Signature), "{error}");
+        assert!(error.to_string().contains("kexec:cmdline"), "{error}");
+        assert_parts(open_with(&image, "init=/x"), "K", "-", "init=/x");
+        assert_parts(open_enforced(&image, ""), "K", "-", "-");
+    }
+    for image in [with_line(b""), image(&sections(".linux=K"))] {
+        assert_parts(open_enforced(&image, "init=/x"), "K", "-", "init=/x");
+    }
+}
+
+#[test]
+fn a_section_without_data_in_the_file_is_empty_however_much_memory_it_takes() {
+    let mut image = image(&sections(".linux=K .initrd="));
+    let name = image.windows(8).position(|at| at == b".initrd\0").unwrap();
+    image[name + 8..name + 12].copy_from_slice(&4096_u32.to_le_bytes());
+    assert_parts(open(&image), "K", "-", "-");
 }
 
 #[test]

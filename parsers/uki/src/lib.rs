@@ -18,6 +18,9 @@ use table::{Effective, Found, Scope};
 
 parser!(open);
 
+/// A command line of nothing, for the host to drop.
+static BLANK: u8 = 0;
+
 fn open(context: Context) -> Option<()> {
     let image = context.image();
     let Some(headers) = table::headers(image) else {
@@ -74,7 +77,12 @@ fn publish(image: Bytes, effective: &Effective, zero: u64) -> Option<()> {
     let microcode = data(image, effective, const { Kind::Ucode.slot() })?;
     let initrd = data(image, effective, const { Kind::Initrd.slot() })?;
     let line = data(image, effective, const { Kind::Cmdline.slot() })?;
-    let line = cmdline::terminated(line, zero)?;
+    let mut line = cmdline::terminated(line, zero)?;
+    // Firmware's stub takes no line of the caller's where memory has the section, whatever is in it;
+    // the host, which says what of the caller's counts, must hear of it.
+    if line.is_empty() && *effective.get(const { Kind::Cmdline.slot() })? != 0 {
+        line = Bytes::new((&raw const BLANK).addr() as u64, 1);
+    }
 
     let mut name = resource::INITRD;
     if !microcode.is_empty() {
@@ -94,7 +102,8 @@ fn publish(image: Bytes, effective: &Effective, zero: u64) -> Option<()> {
 #[inline(always)]
 fn data(image: Bytes, effective: &Effective, slot: usize) -> Option<Bytes> {
     let section = effective.get(slot)?;
-    let (offset, len) = (section >> 32, section & 0xffff_ffff);
+    let len = section & 0xffff_ffff;
+    let offset = section >> 32 & !table::if_zero(len);
     match image.sub(offset, len) {
         Some(data) => Some(data),
         None => malformed(Name::new(c"PointerToRawData"), offset + len, image.len()),

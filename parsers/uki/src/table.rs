@@ -25,7 +25,8 @@ pub struct Headers {
 }
 
 /// The effective set by `uki::slot`: `PointerToRawData` in the upper half, bytes of data in the
-/// lower, 0 where nothing stands.
+/// lower. Of a section without data in the file the upper half is `VirtualSize`. 0 where no section
+/// stands, or one that takes no memory.
 pub type Effective = [u64; uki::SLOTS];
 
 /// What one pass over the table found, besides the effective set.
@@ -92,7 +93,8 @@ pub fn scan(
         let again = scope.seen & kind;
 
         let takes = if_zero(again | scope.elsewhere | profile) & known;
-        let data = place >> 32 << 32 | least(low(sizes), low(place));
+        let size = least(low(sizes), low(place));
+        let data = choose(if_zero(size), sizes << 32, place >> 32 << 32 | size);
         let kept = effective.get_mut(slot)?;
         *kept = choose(takes, data, *kept);
         found.duplicate = choose(!if_zero(again & uki::SINGLE), name, found.duplicate);
@@ -108,7 +110,7 @@ pub fn scan(
 
 /// All ones if `value` is 0, else 0.
 #[inline(always)]
-fn if_zero(value: u64) -> u64 {
+pub fn if_zero(value: u64) -> u64 {
     let some = value >> 32 | low(value);
     sign(some.wrapping_sub(1))
 }

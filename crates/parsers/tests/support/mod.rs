@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use kpeel_envelope::error::{Class, Detail, Error, Needed};
+use kpeel_envelope::host::Trust;
 use kpeel_envelope::limits::Limits;
 use kpeel_envelope::pipeline::{Parser, Request, unfold};
 use kpeel_parsers::{BUNDLED, Bundled};
@@ -45,7 +46,16 @@ pub fn open(image: &[u8]) -> Outcome {
 
 /// As [`open`], with the caller's command line.
 pub fn open_with(image: &[u8], cmdline: &str) -> Outcome {
-    let mut sandbox = Sandbox::new(Limits::default());
+    open_in(Sandbox::new(Limits::default()), image, cmdline, false)
+}
+
+/// As [`open_with`], of an image whose signature is good, as it must be.
+pub fn open_enforced(image: &[u8], cmdline: &str) -> Outcome {
+    let sandbox = Sandbox::new(Limits::default()).on_verdict(|_| Ok(Trust::Verified));
+    open_in(sandbox, image, cmdline, true)
+}
+
+fn open_in(mut sandbox: Sandbox<'_>, image: &[u8], cmdline: &str, enforced: bool) -> Outcome {
     let meter = sandbox.charge_to().clone();
     let buffer = |bytes: &[u8]| Buffer::from_vec(bytes.to_vec(), &meter).unwrap();
     let carriers = carriers();
@@ -58,7 +68,7 @@ pub fn open_with(image: &[u8], cmdline: &str) -> Outcome {
         initrd: None,
         cmdline: (!cmdline.is_empty()).then(|| buffer(cmdline.as_bytes())),
         crash: false,
-        enforced: false,
+        enforced,
         embedded: true,
         parsers: &parsers,
     };
