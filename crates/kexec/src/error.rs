@@ -36,7 +36,19 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// A file of the system, or a kernel's header, does not read as it must.
+    /// What is to be loaded does not read as it must.
+    #[error("{field}: found {found}, needed {needed}")]
+    Given {
+        /// Which part of it.
+        part: Part,
+        /// The field.
+        field: &'static str,
+        /// What stood there.
+        found: String,
+        /// What had to stand there.
+        needed: String,
+    },
+    /// Something of the running system does not read as it must.
     #[error("{field}: found {found}, needed {needed}")]
     Malformed {
         /// The field.
@@ -78,7 +90,33 @@ pub enum Error {
     },
 }
 
+/// What is given to be loaded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Part {
+    /// The kernel.
+    Kernel,
+    /// A device tree that is not the running system's.
+    Tree,
+}
+
 impl Error {
+    /// The same error, of something that is to be loaded.
+    pub(crate) fn given(self, part: Part) -> Self {
+        match self {
+            Self::Malformed {
+                field,
+                found,
+                needed,
+            } => Self::Given {
+                part,
+                field,
+                found,
+                needed,
+            },
+            other => other,
+        }
+    }
+
     /// A file of the system that could not be read.
     pub(crate) fn read(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();

@@ -17,7 +17,7 @@ pub mod segments;
 mod status;
 mod syscall;
 
-pub use error::{Error, Result};
+pub use error::{Error, Part, Result};
 pub use explain::{Circumstances, Explanation, explain};
 pub use file::{FileLoad, file_load, file_unload};
 pub use host::KernelHost;

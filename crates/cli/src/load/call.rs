@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use kpeel_envelope::limits::{Limits, Meter};
 use kpeel_kexec::segments::{Machine, Plan, SegmentLoad, plan};
-use kpeel_kexec::{Call, Circumstances, Error, FileLoad, Status, explain};
+use kpeel_kexec::{Call, Circumstances, Error, FileLoad, Part, Status, explain};
 use kpeel_sandbox::Buffer;
 
 use super::Prepared;
@@ -20,8 +20,6 @@ use crate::trust::Trust;
 
 /// `CAP_SYS_BOOT` (`include/uapi/linux/capability.h`).
 const CAP_SYS_BOOT: u32 = 22;
-/// How errors about device trees name their field.
-const TREE: &str = "device tree";
 /// "Text file busy": somebody has the file open for writing.
 const ETXTBSY: i32 = 26;
 
@@ -147,7 +145,9 @@ impl Prepared {
             crash: self.wish.crash,
         };
         plan(&load, &machine).map_err(|error| match (&error, &self.wish.dtb) {
-            (Error::Malformed { field: TREE, .. }, Some(dtb)) => self.failure(&error).of(dtb),
+            (Error::Given { part, .. }, Some(dtb)) if *part == Part::Tree => {
+                self.failure(&error).of(dtb)
+            }
             _ => self.failure(&error),
         })
     }
@@ -188,6 +188,7 @@ pub(crate) fn explained(error: &Error, about: &Circumstances<'_>) -> Failure {
         Error::Call { source, .. } if source.raw_os_error() == Some(ETXTBSY) => Failure::refused(
             format!("{error}: another process has the file open for writing: nothing was loaded"),
         ),
+        Error::Given { .. } => Failure::told(Exit::Image, error.to_string()),
         Error::Unsupported { .. } => Failure::usage(error.to_string()),
         _ => Failure::system(error.to_string()),
     }
@@ -222,4 +223,48 @@ pub(super) fn map(file: &fs::File, size: u64) -> Result<Buffer> {
     let meter = Arc::new(Meter::new(Limits::default()));
     Buffer::from_sealed(file, "sealed memory", size, &meter)
         .map_err(|error| Failure::system(format!("mapping sealed memory: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use kpeel_kexec::segments::Memory;
+
+    use super::*;
+
+    /// How a load ends for a kernel, a device tree and a running system's tree of these bytes.
+    fn exit(kernel: &[u8], given: Option<&[u8]>, running: &[u8]) -> Exit {
+        let machine = Machine {
+            memory: Memory::parse("40000000-7fffffff : System RAM\n").unwrap(),
+            tree: running.to_vec(),
+            notes: Vec::new(),
+            seed: [0; 64],
+        };
+        let load = SegmentLoad {
+            kernel,
+            initrd: None,
+            cmdline: "",
+            tree: given,
+            crash: false,
+        };
+        let about = Circumstances {
+            status: &Status::default(),
+            capable: true,
+            signed: None,
+            signer: None,
+            unpacked: false,
+            crash: false,
+        };
+        explained(&plan(&load, &machine).unwrap_err(), &about).exit()
+    }
+
+    #[test]
+    fn a_broken_kernel_or_tree_is_the_image_s_fault_and_a_broken_running_tree_the_system_s() {
+        // An arm64 Image's header: image_size at 16, the magic at 56.
+        let mut kernel = [0; 64];
+        kernel[16] = 1;
+        kernel[56..60].copy_from_slice(b"ARM\x64");
+        assert_eq!(exit(b"none", None, b"none"), Exit::Image);
+        assert_eq!(exit(&kernel, Some(b"none"), b"none"), Exit::Image);
+        assert_eq!(exit(&kernel, None, b"none"), Exit::System);
+    }
 }

@@ -8,9 +8,7 @@ use kpeel_envelope::pe::Pe;
 use kpeel_envelope::publication::Run;
 use kpeel_envelope::section::Section;
 use kpeel_formats::uki;
-
-/// Largest device tree (`Documentation/arch/arm64/booting.rst`, section 2).
-const DTB_MAX: usize = 2 << 20;
+use kpeel_kexec::segments::TREE_MAX;
 
 /// A host that takes notes and leaves all work to another one.
 #[derive(Debug)]
@@ -71,7 +69,7 @@ impl<'h, H: Host> Look<'h, H> {
             Some(section.data()).filter(|data| !data.is_empty())
         };
         self.notes.pcrsig |= content(uki::Kind::Pcrsig).is_some();
-        if let Some(dtb) = content(uki::Kind::Dtb).filter(|dtb| dtb.len() <= DTB_MAX) {
+        if let Some(dtb) = content(uki::Kind::Dtb).filter(|dtb| dtb.len() as u64 <= TREE_MAX) {
             self.notes.dtb = Some(dtb.to_vec());
         }
         Ok(())

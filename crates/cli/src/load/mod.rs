@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use kpeel_boot::{Boot, CmdlineInputs, Entry, Part, Partitions};
 use kpeel_envelope::limits::Limits;
 use kpeel_formats::uki::Selector;
+use kpeel_kexec::segments::TREE_MAX;
 use kpeel_kexec::{Call, Status};
 use kpeel_sandbox::Machine;
 
@@ -38,8 +39,6 @@ use crate::failure::{Failure, Result};
 use crate::terminal::Terminal;
 use crate::trust::{KeyFile, Trust};
 
-/// Largest device tree (`Documentation/arch/arm64/booting.rst`, section 2).
-const DTB_MAX: u64 = 2 << 20;
 /// Longest command line of an arm64 kernel without its NUL (`COMMAND_LINE_SIZE`).
 const ARM64_CMDLINE_MAX: u64 = 2047;
 /// `MAX_ELFCOREHDR_STR_LEN` (`arch/x86/kernel/kexec-bzimage64.c`), kept free in every load.
@@ -191,7 +190,7 @@ impl Wish {
                 .then(|| Input::joined(&self.initrds, "initrd", limits.initrd))
                 .transpose()?,
             dtb: dtb
-                .map(|path| Input::one(path, "device tree", DTB_MAX))
+                .map(|path| Input::one(path, "device tree", TREE_MAX))
                 .transpose()?,
         })
     }

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use kpeel_envelope::compose::{INITRD_ALIGNMENT, cmdline_text, split_selector};
 use kpeel_envelope::limits::Limits;
+use kpeel_kexec::segments::TREE_MAX;
 use kpeel_sandbox::Machine;
 
 use super::input::{Input, seal};
@@ -66,7 +67,7 @@ pub(super) fn take(task: &Task<'_>, results: Results<File>, done: Done) -> Resul
     } = results;
     let kernel = sealed(kernel, done.sizes.kernel, "kernel", limits.kernel)?;
     let initrd = sealed(initrd, done.sizes.initrd, "initrd", limits.initrd)?;
-    let dtb = sealed(dtb, done.sizes.dtb, "dtb", limits.image)?;
+    let dtb = sealed(dtb, done.sizes.dtb, "dtb", TREE_MAX)?;
     let source = kernel
         .as_ref()
         .map_or(&task.image.memory, |kernel| &kernel.file);

@@ -27,7 +27,7 @@ use std::path::Path;
 pub use header::ImageHeader;
 pub use iomem::Memory;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Part, Result};
 use crate::syscall::{ARCH_AARCH64, ON_CRASH, RawSegment, kexec_load};
 use placement::{End, Free, Request, align_up};
 
@@ -95,11 +95,15 @@ pub struct Segment<'a> {
 /// Places everything.
 ///
 /// # Errors
-/// [`Error::Malformed`] for a kernel or tree that is none, [`Error::NoRoom`],
-/// [`Error::NoCrashReservation`].
+/// [`Error::Given`] for a kernel or tree that is none, [`Error::Malformed`] if it is the running system's tree,
+/// [`Error::NoRoom`], [`Error::NoCrashReservation`].
 pub fn plan<'a>(load: &SegmentLoad<'a>, machine: &Machine) -> Result<Plan<'a>> {
-    let header = ImageHeader::parse(load.kernel)?;
-    let mut tree = tree::Tree::parse(load.tree.unwrap_or(&machine.tree))?;
+    let header = ImageHeader::parse(load.kernel).map_err(|error| error.given(Part::Kernel))?;
+    let of_tree = |error: Error| match load.tree {
+        Some(_) => error.given(Part::Tree),
+        None => error,
+    };
+    let mut tree = tree::Tree::parse(load.tree.unwrap_or(&machine.tree)).map_err(of_tree)?;
     // Inside a reservation nothing else is allocated, and the kernel belongs at its start.
     let end = if load.crash || !header.goes_anywhere() {
         End::Low
@@ -142,7 +146,8 @@ pub fn plan<'a>(load: &SegmentLoad<'a>, machine: &Machine) -> Result<Plan<'a>> {
             .crash
             .clone()
             .ok_or(Error::NoCrashReservation)?;
-        tree.set_crash(address..address.saturating_add(len), reservation)?;
+        tree.set_crash(address..address.saturating_add(len), reservation)
+            .map_err(of_tree)?;
     } else {
         tree.forget_crash();
     }
@@ -150,11 +155,11 @@ pub fn plan<'a>(load: &SegmentLoad<'a>, machine: &Machine) -> Result<Plan<'a>> {
     tree.set_seeds(&machine.seed);
     let tree = tree.to_bytes();
     if tree.len() as u64 > TREE_MAX {
-        return Err(Error::malformed(
+        return Err(of_tree(Error::malformed(
             "device tree size",
             tree.len(),
             format!("at most {TREE_MAX}"),
-        ));
+        )));
     }
     let tree_address = place("device tree", tree.into(), PAGE)?;
     let kernel_entry = kernel.address.saturating_add(header.text_offset_in_base());
@@ -401,6 +406,33 @@ mod tests {
         let property = chosen(&tree.bytes, "linux,elfcorehdr").unwrap();
         assert_eq!(property[..8], core.address.to_be_bytes());
         assert!(chosen(&tree.bytes, "linux,usable-memory-range").is_some());
+    }
+
+    #[test]
+    fn what_is_given_is_told_from_what_the_system_has() {
+        let kernel = image(0, 0x20_0000, 5000);
+        let good = load(&kernel, false);
+        let bad_kernel = SegmentLoad {
+            kernel: b"none",
+            ..good
+        };
+        let bad_tree = SegmentLoad {
+            tree: Some(b"none"),
+            ..good
+        };
+        for (load, whose) in [(bad_kernel, Part::Kernel), (bad_tree, Part::Tree)] {
+            let error = plan(&load, &machine()).unwrap_err();
+            assert!(
+                matches!(error, Error::Given { part, .. } if part == whose),
+                "{error:?}"
+            );
+        }
+        let bad_machine = Machine {
+            tree: b"none".to_vec(),
+            ..machine()
+        };
+        let error = plan(&good, &bad_machine).unwrap_err();
+        assert!(matches!(error, Error::Malformed { .. }), "{error:?}");
     }
 
     #[test]
