@@ -83,7 +83,9 @@ pub(crate) struct Load {
     /// with certificates in PEM or DER or with an EFI signature list (may be repeated)
     ///
     /// Without this option it is system where Secure Boot or kernel lockdown is on, else none. The
-    /// running kernel makes its own check when the kernel is loaded, by its own keys.
+    /// running kernel makes its own check when the kernel is loaded, by its own keys. Where
+    /// signatures count here, it is given a copy of what was judged, at which no signature of IMA's
+    /// stands: with none it is given the file itself.
     #[arg(long, value_name = "none|system|FILE")]
     trust: Vec<String>,
 

@@ -16,10 +16,11 @@ use super::results::Memory;
 use crate::exit::Exit;
 use crate::failure::{Cause, Failure, Result};
 use crate::terminal::Terminal;
-use crate::trust::Trust;
 
 /// `CAP_SYS_BOOT` (`include/uapi/linux/capability.h`).
 const CAP_SYS_BOOT: u32 = 22;
+/// "Permission denied": what security modules of the kernel answer for a file they do not let be loaded.
+const EACCES: i32 = 13;
 /// "Text file busy": somebody has the file open for writing.
 const ETXTBSY: i32 = 26;
 
@@ -67,8 +68,11 @@ impl Prepared {
         Ok(())
     }
 
-    /// Checks those files that the kernel reads itself.
+    /// Checks those files that the kernel reads itself; of judged ones it gets the copies.
     fn check_originals(&self, check: impl Fn(&Input) -> Result<()>) -> Result<()> {
+        if self.trusting.asks() {
+            return Ok(());
+        }
         if self.opened.kernel.is_none() {
             check(&self.image)?;
         }
@@ -79,8 +83,8 @@ impl Prepared {
     }
 
     fn load_files(&self) -> Result<()> {
-        let judged = self.trusting.trust != Trust::None;
-        let handed = |input: &Input| input.handed(judged)?.as_fd().try_clone_to_owned();
+        let judged = self.trusting.asks();
+        let handed = |input: &Input| input.handed(judged).as_fd().try_clone_to_owned();
         let clone = |memory: &Memory| memory.file.as_fd().try_clone_to_owned();
         let system = |error| Failure::system(format!("sharing a file: {error}"));
         let kernel = match &self.opened.kernel {
@@ -188,11 +192,17 @@ pub(crate) fn explained(error: &Error, about: &Circumstances<'_>) -> Failure {
         Error::Call { source, .. } if source.raw_os_error() == Some(ETXTBSY) => Failure::refused(
             format!("{error}: another process has the file open for writing: nothing was loaded"),
         ),
+        Error::Call { source, .. } if source.raw_os_error() == Some(EACCES) => {
+            Failure::refused(format!("{error}: {DENIED}"))
+        }
         Error::Given { .. } => Failure::told(Exit::Image, error.to_string()),
         Error::Unsupported { .. } => Failure::usage(error.to_string()),
         _ => Failure::system(error.to_string()),
     }
 }
+
+const DENIED: &str = "a security module of the running kernel refuses the file; where signatures count (--trust) it is \
+     given a copy, at which no signature of IMA's stands: --trust none gives it the file itself";
 
 /// An unload's failure, with what it means.
 pub(crate) fn unload_failure(error: &Error, status: &Status, crash: bool) -> Failure {
@@ -266,5 +276,16 @@ mod tests {
         assert_eq!(exit(b"none", None, b"none"), Exit::Image);
         assert_eq!(exit(&kernel, Some(b"none"), b"none"), Exit::Image);
         assert_eq!(exit(&kernel, None, b"none"), Exit::System);
+    }
+
+    #[test]
+    fn a_security_module_s_refusal_names_the_way_out() {
+        let error = Error::Call {
+            call: Call::File,
+            source: std::io::Error::from_raw_os_error(EACCES),
+        };
+        let failure = unload_failure(&error, &Status::default(), false);
+        assert_eq!(failure.exit(), Exit::Refused);
+        assert!(failure.to_string().contains("--trust none"), "{failure}");
     }
 }

@@ -103,6 +103,11 @@ impl Trusting {
         }
     }
 
+    /// Whether signatures count, so that nothing may be loaded but what was judged.
+    pub(crate) fn asks(&self) -> bool {
+        self.trust != Trust::None
+    }
+
     /// The keys whose signatures count; none where nobody asks. What of them is left out is told.
     ///
     /// # Errors
@@ -130,7 +135,7 @@ impl Trusting {
             Cause::Envelope(error) => signature(error),
             _ => true,
         };
-        if self.trust == Trust::None || !by_policy {
+        if !self.asks() || !by_policy {
             return failure;
         }
         let exit = failure.exit();

@@ -11,10 +11,11 @@ use kpeel_abi::VERSION;
 use kpeel_envelope::limits::Limits;
 use kpeel_envelope::pe::Pe;
 use kpeel_envelope::pipeline::SECTION_BPF;
-use kpeel_kexec::{Call, Circumstances, Error, FileLoad, KernelHost, Status};
+use kpeel_kexec::{Call, Circumstances, Error, FileLoad, KernelHost, Lockdown, Status};
 
 use super::Wish;
 use super::call::{capable, explained, map, unload};
+use super::choose::Trusting;
 use super::input::Input;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -50,6 +51,8 @@ pub(crate) struct KernelLoad {
     initrd: Option<Input>,
     cmdline: CString,
     signed: bool,
+    /// Whether the kernel gets the copies, so that it reads what was looked at.
+    sealed: bool,
     crash: bool,
     debug: bool,
 }
@@ -136,16 +139,31 @@ impl Wish {
             .transpose()?;
         let status =
             Status::read(&self.root).map_err(|error| Failure::system(error.to_string()))?;
+        let sealed = keeps_from_kernel(&Trusting::decide(self.trust.clone(), &status), &status);
         Ok(Ok(KernelLoad {
             status,
             image,
             initrd,
             cmdline,
             signed,
+            sealed,
             crash: self.crash,
             debug: self.debug,
         }))
     }
+}
+
+/// Whether the kernel gets the copy instead of the file.
+///
+/// What carries a parser, it verifies by itself before it runs anything, whatever became of the file meanwhile. But a
+/// kernel without one may have come into the file's place, and that is verified under lockdown only. There the file
+/// itself counts, at which a signature of IMA's stands.
+fn keeps_from_kernel(trusting: &Trusting, status: &Status) -> bool {
+    let locked = matches!(
+        status.lockdown,
+        Lockdown::Integrity | Lockdown::Confidentiality
+    );
+    trusting.asks() && !locked
 }
 
 /// Why there is no host to use.
@@ -198,14 +216,10 @@ impl KernelLoad {
             return Err(self.failure(&Error::NoCrashReservation));
         }
         self.check_files(Input::check_unchanged)?;
-        let image = self.image.original().unwrap_or(&self.image.memory);
-        let initrd = self
-            .initrd
-            .as_ref()
-            .map(|initrd| initrd.original().unwrap_or(&initrd.memory));
+        let handed = |input| Input::handed(input, self.sealed).as_fd();
         let load = FileLoad {
-            kernel: image.as_fd(),
-            initrd: initrd.map(AsFd::as_fd),
+            kernel: handed(&self.image),
+            initrd: self.initrd.as_ref().map(handed),
             cmdline: &self.cmdline,
             crash: self.crash,
             debug: self.debug,
@@ -221,7 +235,11 @@ impl KernelLoad {
         })
     }
 
+    /// Checks those files that the kernel reads itself.
     fn check_files(&self, check: impl Fn(&Input) -> Result<()>) -> Result<()> {
+        if self.sealed {
+            return Ok(());
+        }
         check(&self.image)?;
         self.initrd.as_ref().map_or(Ok(()), check)
     }
@@ -343,6 +361,30 @@ mod tests {
             embedded: true,
             parsers: Vec::new(),
             debug: false,
+        }
+    }
+
+    #[test]
+    fn only_under_lockdown_a_file_whose_signature_counts_is_handed_on_itself() {
+        let open = Status::default();
+        let locked = Status {
+            lockdown: Lockdown::Integrity,
+            ..open
+        };
+        let secure = Status {
+            secure_boot: Some(true),
+            ..open
+        };
+        for (trust, status, keeps) in [
+            (None, open, false),
+            (Some(Trust::System), open, true),
+            (None, secure, true),
+            (Some(Trust::None), secure, false),
+            (None, locked, false),
+            (Some(Trust::System), locked, false),
+        ] {
+            let trusting = Trusting::decide(trust, &status);
+            assert_eq!(keeps_from_kernel(&trusting, &status), keeps, "{trusting:?}");
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kpeel_envelope::limits::Limits;
 use kpeel_sandbox::read_chunk;
-use rustix::fs::{FsWord, MemfdFlags, fstatfs, memfd_create};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::failure::{Failure, Result};
 
@@ -21,11 +21,6 @@ const INITRD_ALIGNMENT: u64 = 4;
 /// A change time younger than this cannot tell the next change from this one: the kernel's clock
 /// for files ticks every few milliseconds.
 const TICK: Duration = Duration::from_millis(20);
-
-/// tmpfs and ramfs (`include/uapi/linux/magic.h`), whose files live in memory. A map of one may be
-/// made, written to and undone without moving the file's times: only the first touch of a page shows,
-/// and that may have been a read.
-const TRACELESS: [FsWord; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// Files joined in sealed memory.
 #[derive(Debug)]
@@ -96,13 +91,13 @@ impl Input {
         }
     }
 
-    /// What the kernel is to read: the file itself, if it can be told that it reads what was judged,
-    /// or nobody judged it; else the copy.
-    pub(crate) fn handed(&self, judged: bool) -> io::Result<&File> {
-        match self.original() {
-            Some(file) if !judged || !TRACELESS.contains(&fstatfs(file)?.f_type) => Ok(file),
-            _ => Ok(&self.memory),
-        }
+    /// What the kernel is to read: the copy if it was judged, else the file itself.
+    ///
+    /// No file tells for certain that the kernel read what was judged. Whoever may write to it can put other bytes
+    /// there and the old ones back, and its times do not always move: not where files live in memory (a map that was
+    /// made before), not where another machine or program has them (NFS, FUSE), not even on ext4 (`EXT4_IOC_MOVE_EXT`).
+    pub(crate) fn handed(&self, judged: bool) -> &File {
+        self.original().filter(|_| !judged).unwrap_or(&self.memory)
     }
 
     /// Refuses files that are no longer what was copied.
@@ -114,7 +109,7 @@ impl Input {
     ///
     /// A map made before the copy may write without a trace in the file's times. The kernel reads
     /// only what nobody can write to; so bytes that are the copy's now, in a file that did not
-    /// change since, are those it read. (Not so in memory, see [`TRACELESS`].)
+    /// change since, are those it read, as far as its times tell of changes (see [`Self::handed`]).
     pub(crate) fn check_loaded(&self) -> Result<()> {
         if let (Some(original), [part]) = (self.original(), self.parts.as_slice()) {
             let same = same_bytes(original, &self.memory)
@@ -342,21 +337,18 @@ mod tests {
     }
 
     #[test]
-    fn a_judged_file_in_memory_is_not_handed_on() {
+    fn a_judged_file_is_not_handed_on_wherever_it_is() {
         use std::os::fd::AsRawFd;
+        let scratch = Scratch::new("judged");
+        let on_disk = scratch.file("a", b"kernel");
         let shared = memory("shared").unwrap();
         shared.write_all_at(b"kernel", 0).unwrap();
         let in_memory = PathBuf::from(format!("/proc/self/fd/{}", shared.as_raw_fd()));
-        let elsewhere = Path::new("/proc/cmdline");
-        for (path, judged, is_original) in [
-            (&*in_memory, true, false),
-            (&*in_memory, false, true),
-            (elsewhere, true, true),
-        ] {
-            let input = Input::one(path, "image", 1 << 20).unwrap();
-            let (handed, original) = (input.handed(judged).unwrap(), input.original().unwrap());
-            assert_eq!(std::ptr::eq(handed, original), is_original);
-            assert_eq!(std::ptr::eq(handed, &raw const input.memory), !is_original);
+        for path in [&on_disk, &in_memory] {
+            let input = Input::one(path, "image", 6).unwrap();
+            assert!(std::ptr::eq(input.handed(true), &raw const input.memory));
+            let original = input.original().unwrap();
+            assert!(std::ptr::eq(input.handed(false), original));
         }
     }
 
