@@ -97,10 +97,7 @@ impl Boot {
     /// # Errors
     /// [`Error::NoEntries`].
     pub fn default_entry(&self) -> Result<&Entry> {
-        let wanted = self.default_pattern.as_ref();
-        let named =
-            wanted.and_then(|pattern| self.entries.iter().find(|entry| pattern.matches(&entry.id)));
-        named
+        self.named_default()
             .or(self.entries.first())
             .ok_or_else(|| Error::NoEntries {
                 places: self
@@ -110,6 +107,17 @@ impl Boot {
                     .map(|root| root.display().to_string())
                     .collect(),
             })
+    }
+
+    /// Whether the firmware or `loader.conf` names a default that is none of the entries.
+    #[must_use]
+    pub fn misses_default(&self) -> bool {
+        self.default_pattern.is_some() && self.named_default().is_none()
+    }
+
+    fn named_default(&self) -> Option<&Entry> {
+        let pattern = self.default_pattern.as_ref()?;
+        self.entries.iter().find(|entry| pattern.matches(&entry.id))
     }
 
     /// The entry with this id, with or without its ending.

@@ -107,7 +107,8 @@ impl Wish {
 
     /// The load; inside, why an image cannot go to the kernel's host.
     fn kernel_load(&mut self, terminal: &mut Terminal) -> Result<Result<KernelLoad>> {
-        let (path, _, options) = self.target()?;
+        let chosen = self.target(terminal)?;
+        let path = &chosen.image;
         if self.dtb.is_some() {
             return Ok(Err(Failure::usage(
                 "--host kernel: the boot entry has a device tree, which needs --host user",
@@ -119,26 +120,28 @@ impl Wish {
             )));
         }
         // Whoever opens the image instead has to find in it what was written into it.
-        if gives_once(&path) {
-            return Ok(Err(no_file().of(&path)));
+        if gives_once(path) {
+            return Ok(Err(no_file().of(path)));
         }
-        let parts = self.cmdline(options)?;
+        let parts = self.cmdline(chosen.options.clone())?;
         let line = self.line(&parts)?.unwrap_or_default();
         let cmdline = CString::new(line)
             .map_err(|_| Failure::usage("command line: found a NUL in it, needed none"))?;
         let progress = terminal.progress();
         progress.begin(format!("reading {}", path.display()), None);
         let limits = Limits::default();
-        let image = Input::one(&path, "image", limits.image)?;
+        let image = Input::one(path, "image", limits.image)?;
         let signed = match carried(&image)? {
             Ok(signed) => signed,
-            Err(why) => return Ok(Err(why.of(&path))),
+            Err(why) => return Ok(Err(why.of(path))),
         };
         let initrd = (!self.initrds.is_empty())
             .then(|| Input::joined(&self.initrds, "initrd", limits.initrd))
             .transpose()?;
         let status =
             Status::read(&self.root).map_err(|error| Failure::system(error.to_string()))?;
+        // Only now: whoever opens the image instead tells it by itself.
+        chosen.tell(terminal);
         let sealed = keeps_from_kernel(&Trusting::decide(self.trust.clone(), &status), &status);
         Ok(Ok(KernelLoad {
             status,

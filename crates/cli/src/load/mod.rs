@@ -102,6 +102,16 @@ pub(crate) struct Prepared {
     warnings: Vec<Warning>,
 }
 
+/// What a target comes to.
+struct Chosen {
+    image: PathBuf,
+    /// A boot entry's id and options.
+    entry: Option<String>,
+    options: Option<String>,
+    /// What the caller has to know of how the entry was found.
+    notes: Vec<String>,
+}
+
 /// The caller's files.
 struct Files {
     image: Input,
@@ -145,7 +155,9 @@ impl Wish {
             Status::read(&self.root).map_err(|error| Failure::system(error.to_string()))?;
         let trusting = Trusting::decide(self.trust.take(), &status);
         let keys = trusting.keys(&self.revoke, &self.root, terminal)?;
-        let (path, entry, options) = self.target()?;
+        let chosen = self.target(terminal)?;
+        chosen.tell(terminal);
+        let (path, entry, options) = (chosen.image, chosen.entry, chosen.options);
         let choice = Has::running().choose(self.call, self.dtb.is_some());
         let parts = self.cmdline(options)?;
         let files = self.read(&path, terminal)?;
@@ -215,22 +227,43 @@ impl Wish {
     }
 
     /// The image's path; an entry's id and options too, whose other parts are added to the wish.
-    fn target(&mut self) -> Result<(PathBuf, Option<String>, Option<String>)> {
+    fn target(&mut self, terminal: &mut Terminal) -> Result<Chosen> {
         let (id, places) = match &self.image {
-            Target::Path(path) => return Ok((path.clone(), None, None)),
+            Target::Path(path) => return Ok(Chosen::file(path)),
             Target::Entry(id, places) => (id, places),
         };
         let boot = places.read(&self.root)?;
+        // An entry that is left out may be the one that was meant.
+        let problems = boot.problems().iter();
+        let mut notes: Vec<_> = problems.map(ToString::to_string).collect();
         let entry = match id.as_str() {
             "default" => boot.default_entry(),
             id => boot.entry(id),
         };
-        let entry: Entry = entry.map_err(boot_failure)?.clone();
+        let entry: Entry = match entry {
+            Ok(entry) => entry.clone(),
+            Err(error) => {
+                tell(&notes, terminal);
+                return Err(boot_failure(error));
+            }
+        };
+        if id == "default" && boot.misses_default() {
+            let taken = &entry.id;
+            notes.push(format!(
+                "no boot entry is the default that loader.conf or LoaderEntryDefault names: \
+                 {taken} is loaded"
+            ));
+        }
         let callers = std::mem::replace(&mut self.initrds, entry.initrds);
         self.initrds.extend(callers);
         self.dtb = self.dtb.take().or(entry.devicetree);
         self.profile = self.profile.or(entry.profile);
-        Ok((entry.image, Some(entry.id), entry.options))
+        Ok(Chosen {
+            image: entry.image,
+            entry: Some(entry.id),
+            options: entry.options,
+            notes,
+        })
     }
 
     fn cmdline(&self, entry: Option<String>) -> Result<Vec<Part>> {
@@ -265,6 +298,27 @@ impl Wish {
             )),
             Some(profile) => Ok(Some(format!("@{profile} {line}"))),
         }
+    }
+}
+
+impl Chosen {
+    fn file(path: &Path) -> Self {
+        Self {
+            image: path.to_owned(),
+            entry: None,
+            options: None,
+            notes: Vec::new(),
+        }
+    }
+
+    fn tell(&self, terminal: &mut Terminal) {
+        tell(&self.notes, terminal);
+    }
+}
+
+fn tell(notes: &[String], terminal: &mut Terminal) {
+    for note in notes {
+        terminal.note(&format!("kpeel: {note}"));
     }
 }
 

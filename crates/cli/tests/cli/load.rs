@@ -7,6 +7,8 @@ use crate::support::{Bench, document, fails, kpeel, stderr, succeeds};
 
 /// Where a bzImage says how long a command line it takes.
 const CMDLINE_SIZE: usize = 0x238;
+/// Where the kernel tells of lockdown.
+const LOCKDOWN: &str = "sys/kernel/security/lockdown";
 
 /// A plain kernel that takes a command line.
 fn kernel() -> Vec<u8> {
@@ -15,7 +17,7 @@ fn kernel() -> Vec<u8> {
     kernel
 }
 
-/// A dry run below an empty root, where nothing is locked and nothing loaded.
+/// A dry run below a root where nothing is locked, unless the test says so, and nothing loaded.
 fn dry_run(bench: &Bench, arguments: &[&str]) -> Command {
     let root = bench.path("root");
     std::fs::create_dir_all(root.join("proc")).unwrap();
@@ -24,6 +26,11 @@ fn dry_run(bench: &Bench, arguments: &[&str]) -> Command {
         "BOOT_IMAGE=/vmlinuz root=/dev/vda crashkernel=64M\n",
     )
     .unwrap();
+    let lockdown = root.join(LOCKDOWN);
+    if !lockdown.exists() {
+        std::fs::create_dir_all(lockdown.parent().unwrap()).unwrap();
+        std::fs::write(lockdown, "[none] integrity confidentiality\n").unwrap();
+    }
     let mut command = kpeel(["load", "--dry-run", "--root"]);
     command.arg(root).args(arguments);
     command
@@ -375,6 +382,37 @@ fn where_signatures_count_by_default_the_way_out_is_told() {
         "{said}"
     );
     succeeds(&mut dry_run(&bench, &[text(&plain), "--trust=none"]));
+}
+
+#[test]
+fn what_is_wrong_with_boot_entries_is_told_when_one_is_loaded() {
+    let bench = Bench::new();
+    bench.write("plain", &kernel());
+    std::fs::create_dir_all(bench.path("loader/entries")).unwrap();
+    bench.write("loader/entries/good.conf", b"linux /plain\n");
+    bench.write("loader/loader.conf", b"default wanted*\n");
+    let esp = text(&bench.path("")).to_owned();
+    let load = |id: &str| {
+        let mut command = dry_run(&bench, &["--entry", id, "--esp", &esp]);
+        stderr(&command.output().unwrap())
+    };
+    assert_eq!(load("good"), "");
+    let other = "kpeel: no boot entry is the default that loader.conf or LoaderEntryDefault names: good.conf is loaded\n";
+    assert_eq!(load("default"), other);
+    bench.write("loader/entries/wanted.conf", b"title nothing\n");
+    let broken = format!(
+        "kpeel: {esp}loader/entries/wanted.conf: linux: found nothing, needed one of linux, uki, efi\n"
+    );
+    assert_eq!(load("good"), broken);
+    assert_eq!(load("default"), format!("{broken}{other}"));
+    let missing = load("wanted");
+    assert!(missing.starts_with(&broken), "{missing}");
+    assert!(
+        missing.contains("no boot entry wanted; there are: good.conf"),
+        "{missing}"
+    );
+    bench.write("loader/entries/wanted.conf", b"linux /plain\n");
+    assert_eq!(load("default"), "");
 }
 
 #[test]
