@@ -84,6 +84,9 @@ const NEITHER: &str = "the running kernel is built without kexec_file_load (CONF
 const NO_FILE_AND_NO_OTHER_WAY: &str = "the running kernel is built without kexec_file_load \
      (CONFIG_KEXEC_FILE), and kpeel places kernels for kexec_load on aarch64 only";
 
+const NOT_TOLD: &str = "neither Secure Boot nor kernel lockdown could be read: efivarfs and securityfs are not mounted, or \
+     the system has neither";
+
 impl Trusting {
     /// What the caller asked for, else what this system's state asks for.
     pub(crate) fn decide(asked: Option<Trust>, status: &Status) -> Self {
@@ -97,9 +100,19 @@ impl Trusting {
             Lockdown::Confidentiality => {
                 trusting(Trust::System, "kernel lockdown is on (confidentiality)")
             }
+            Lockdown::Unknown if status.secure_boot.is_none() => trusting(Trust::None, NOT_TOLD),
             Lockdown::None | Lockdown::Unknown => {
                 trusting(Trust::None, "neither Secure Boot nor kernel lockdown is on")
             }
+        }
+    }
+
+    /// Says that signatures do not count where that is only for want of knowledge.
+    pub(crate) fn tell_unknown(&self, terminal: &mut Terminal) {
+        if self.why == NOT_TOLD {
+            terminal.note(&format!(
+                "kpeel: signatures do not count: {NOT_TOLD}; --trust says whether they do"
+            ));
         }
     }
 
@@ -285,6 +298,31 @@ mod tests {
             let keys =
                 decided(Some(Trust::None), status).keys(&[], Path::new("/"), &mut Terminal::new());
             assert!(keys.unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_not_called_off() {
+        let told = decided(None, Status::default()).why;
+        assert_eq!(told, NOT_TOLD);
+        assert!(!told.contains(" on") && !told.contains(" off"), "{told}");
+        let read = [
+            (Lockdown::None, None),
+            (Lockdown::Unknown, Some(false)),
+            (Lockdown::None, Some(false)),
+        ];
+        for (lockdown, secure_boot) in read {
+            let status = Status {
+                lockdown,
+                secure_boot,
+                ..Status::default()
+            };
+            let trusting = decided(None, status);
+            assert_eq!(
+                trusting.why,
+                "neither Secure Boot nor kernel lockdown is on"
+            );
+            assert_eq!(trusting.trust, Trust::None);
         }
     }
 

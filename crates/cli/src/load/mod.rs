@@ -154,6 +154,7 @@ impl Wish {
         let status =
             Status::read(&self.root).map_err(|error| Failure::system(error.to_string()))?;
         let trusting = Trusting::decide(self.trust.take(), &status);
+        trusting.tell_unknown(terminal);
         let keys = trusting.keys(&self.revoke, &self.root, terminal)?;
         let chosen = self.target(terminal)?;
         chosen.tell(terminal);

@@ -385,6 +385,25 @@ fn where_signatures_count_by_default_the_way_out_is_told() {
 }
 
 #[test]
+fn that_nothing_was_read_of_signatures_is_told_unless_the_caller_decides() {
+    let bench = Bench::new();
+    let plain = bench.write("plain", &kernel());
+    std::fs::create_dir_all(bench.path("root/proc")).unwrap();
+    let load = |options: &[&str]| {
+        let mut command = kpeel(["load", "--dry-run", text(&plain), "--root"]);
+        let output = command.arg(bench.path("root")).args(options).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        stderr(&output)
+    };
+    let said = load(&[]);
+    let message =
+        "kpeel: signatures do not count: neither Secure Boot nor kernel lockdown could be read";
+    assert!(said.starts_with(message), "{said}");
+    assert_eq!(load(&["--trust=none"]), "");
+}
+
+#[test]
 fn what_is_wrong_with_boot_entries_is_told_when_one_is_loaded() {
     let bench = Bench::new();
     bench.write("plain", &kernel());
