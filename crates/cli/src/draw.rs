@@ -2,7 +2,7 @@
 
 use crate::commands::Checked;
 use crate::report::{Carrier, Layer, Opened, Outcome, Parser, Report, Section, Signature};
-use crate::text::{escape, shown, size};
+use crate::text::{escape, printable, shown, size};
 use crate::tree::Node;
 
 /// Characteristics that people care for ("Section Flags").
@@ -46,7 +46,7 @@ pub(crate) fn checked(checked: &Checked) -> Node {
     root
 }
 
-/// Who signed an image, layer by layer.
+/// Who signed an image, layer by layer. Sources of keys are files, whose names may hold anything.
 #[cfg(feature = "trust")]
 pub(crate) fn verified(verified: &crate::commands::Verified) -> Node {
     let path = escape(verified.path.as_bytes());
@@ -68,6 +68,7 @@ pub(crate) fn verified(verified: &crate::commands::Verified) -> Node {
                 format!("covered by envelope {outer}; by itself: {reason}")
             }
         };
+        let how = printable(&how);
         let mut node = Node::new(format!("envelope {depth} ({format}): {how}"));
         for (index, one) in layer.report.signatures.iter().enumerate() {
             node.push(judged(index.saturating_add(1), one));
@@ -83,7 +84,7 @@ pub(crate) fn verified(verified: &crate::commands::Verified) -> Node {
         root.line(format!("nothing more was opened: {error}"));
     }
     for skipped in &verified.skipped {
-        root.line(format!("left out: {skipped}"));
+        root.line(format!("left out: {}", printable(skipped)));
     }
     root
 }
@@ -94,7 +95,7 @@ fn judged(number: usize, one: &kpeel_trust::SignatureReport) -> Node {
     let hash = one.hash.map_or("", kpeel_trust::Hash::name);
     let verdict = match &one.refused {
         None => "good".to_owned(),
-        Some(reason) => format!("refused: {reason}"),
+        Some(reason) => printable(&format!("refused: {reason}")),
     };
     let mut node = Node::new(format!("signature {number} {hash}: {verdict}"));
     for (index, certificate) in one.chain.iter().enumerate() {
@@ -104,7 +105,7 @@ fn judged(number: usize, one: &kpeel_trust::SignatureReport) -> Node {
         node.line(format!("{role} {subject} ({key}, {from} to {to})"));
     }
     if let Some(source) = &one.anchor {
-        node.line(format!("trusted by {source}"));
+        node.line(printable(&format!("trusted by {source}")));
     }
     node
 }

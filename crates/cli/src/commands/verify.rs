@@ -148,7 +148,11 @@ mod present {
             terminal: &mut Terminal,
         ) -> Result<Layer> {
             let blamed = |error| trust_failure(&error).of(&self.image);
-            if let Some(outline) = input::pass_to_verify(&self.image, &[Hash::Sha256], terminal)? {
+            // Most signatures and lists need this digest only; where it was not enough, all are made.
+            for hashes in [&[Hash::Sha256][..], &Hash::ALL] {
+                let Some(outline) = input::pass_to_verify(&self.image, hashes, terminal)? else {
+                    break;
+                };
                 let report = kpeel_trust::verify_outline(&outline, store, policy);
                 if let Some(report) = report.map_err(blamed)? {
                     let format = outline.with_pe(sections::format).map_err(blamed)?;

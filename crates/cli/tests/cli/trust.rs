@@ -104,6 +104,29 @@ fn what_was_signed_verifies_and_nothing_else_does() {
 }
 
 #[test]
+fn names_of_key_files_cannot_reach_the_terminal_raw() {
+    const RAW: &str = "\u{1b}[2J";
+    let keys = Keys::new(&["mine"]);
+    keys.uki("plain.efi", &kernel());
+    succeeds(&mut keys.sign("plain.efi", "mine", "signed.efi"));
+    let certificate = keys.bench.read("mine.pem");
+    let name = format!("{RAW}keys");
+    keys.bench.write(&format!("{name}.pem"), &certificate);
+    let escaped = r"\u{1b}[2Jkeys.pem";
+    let trusted = succeeds(&mut keys.verify("signed.efi", &name));
+    // The same file revokes it.
+    let mut revoked = keys.verify("signed.efi", &name);
+    revoked.args(["--revoke", &keys.path(&format!("{name}.pem"))]);
+    let revoked = String::from_utf8(revoked.output().unwrap().stdout).unwrap();
+    for shown in [&trusted, &revoked] {
+        assert!(shown.contains(escaped), "{shown}");
+        assert!(!shown.contains(RAW), "{shown}");
+    }
+    assert!(trusted.contains("trusted by "), "{trusted}");
+    assert!(revoked.contains("refused: "), "{revoked}");
+}
+
+#[test]
 fn outer_judges_the_outermost_layer_and_opens_nothing() {
     let keys = Keys::new(&["mine", "other"]);
     let inner = keys.bench.zboot("inner.efi", &kernel());
@@ -126,6 +149,41 @@ fn outer_judges_the_outermost_layer_and_opens_nothing() {
     keys.bench.write("no.efi", &[0; 5000]);
     let said = fails(keys.verify("no.efi", "mine").arg("--outer"), 1);
     assert!(said.contains("malformed"), "{said}");
+}
+
+#[test]
+fn outer_keeps_no_image_whatever_its_signer_hashed_with() {
+    const LEN: usize = 64 << 20;
+    let keys = Keys::new(&["mine"]);
+    keys.uki("plain.efi", &vec![0; LEN]);
+    for hash in ["sha256", "sha384", "sha512"] {
+        let mut sign = keys.sign("plain.efi", "mine", "signed.efi");
+        succeeds(sign.args(["--digest", hash]));
+        let held = most_held(keys.verify("signed.efi", "mine").arg("--outer"));
+        assert!(held < LEN / 2, "{hash}: {held} bytes");
+    }
+    let held = most_held(&mut keys.verify("signed.efi", "mine"));
+    assert!(held > LEN, "{held} bytes");
+}
+
+/// Runs it; success is demanded, and the most memory given back that it was seen to have, in bytes.
+#[track_caller]
+fn most_held(command: &mut Command) -> usize {
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0;
+    loop {
+        // `VmHWM:    1234 kB` (proc_pid_status(5)); gone once it has ended.
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        most = most.max(kib.map_or(0, |kib| kib.parse::<usize>().unwrap() << 10));
+        if let Some(ended) = child.try_wait().unwrap() {
+            assert!(ended.success(), "{command:?}: {ended}");
+            return most;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Runs it where it could wait for ever; that it ends is demanded.
