@@ -2,7 +2,11 @@
 //!
 //! Bytes go to a file that has no name, which takes the target's in one step when it is complete: the
 //! system frees it with the process, whatever ends that. Where the file system has no such files (vfat,
-//! NFS), a hidden one beside the target does, which only a signal that kills the process leaves behind.
+//! NFS), a hidden one beside the target does.
+//!
+//! A signal that kills the process leaves such a hidden file behind. With files without names it can do so only in the
+//! moment between two calls in which an older file is replaced: the new one (`.NAME.PID.N.tmp`) gets a name first, and
+//! where several files change together, the older ones keep a second name (`.NAME.PID.N.old`) until all have changed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
