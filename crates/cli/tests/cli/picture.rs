@@ -115,7 +115,7 @@ fn hostile_names_stay_text() {
     for hostile in [
         *b"<b>&\"'/>",
         *b"]]><!--x",
-        *b"\x00<a/>\x1b\xff\x01",
+        *b"n<a/>\x1b\xff\x01",
         *b"\xe2\x80\xae\xff\xfe<&;",
     ] {
         let image = bench.uki("uki", &[(".linux", &kernel()), (".hostil", b"x")]);
