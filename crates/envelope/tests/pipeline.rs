@@ -50,6 +50,46 @@ fn a_plain_kernel_is_left_untouched() {
 }
 
 #[test]
+fn a_kernel_that_is_a_pe_image_is_left_untouched() {
+    let kernel = image(&[(".kernel", b"k")]);
+    let offered = carrier(&[7; 8], b"notmine");
+    let parsers = [Parser {
+        name: "offered",
+        carrier: &offered,
+    }];
+    for parsers in [&[][..], &parsers] {
+        let unfolded = run(Request {
+            parsers,
+            ..request(&kernel)
+        });
+        let unfolded = unfolded.unwrap();
+        assert_eq!(*unfolded.kernel, *kernel);
+        assert_eq!(unfolded.provenance.opened, 0);
+    }
+}
+
+#[test]
+fn every_parser_is_told_of_a_crash_load() {
+    let inner = envelope("kernel .linux", KERNEL);
+    let outer = envelope("kernel .linux", &inner);
+    for (crash, told) in [(true, " for a crash"), (false, "")] {
+        let mut host = Script::new(Limits::default());
+        let request = Request {
+            crash,
+            ..request(&outer)
+        };
+        unfold(&mut host, request).unwrap();
+        for arm in [1, 4] {
+            assert!(
+                host.log[arm].ends_with(&format!("embedded{told}")),
+                "{:?}",
+                host.log
+            );
+        }
+    }
+}
+
+#[test]
 fn opens_nested_envelopes_with_their_own_parsers() {
     let inner = envelope("kernel .linux\ninitrd inner", KERNEL);
     let outer = envelope("kernel .linux\ninitrd outer\ncmdline quiet", &inner);

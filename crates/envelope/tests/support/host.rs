@@ -75,8 +75,9 @@ impl Host for Script {
         let cmdline = stage.cmdline.map_or(String::new(), |line| {
             format!(" sees {}", String::from_utf8_lossy(line))
         });
+        let crash = if stage.crash { " for a crash" } else { "" };
         self.log
-            .push(format!("arm {} {name}{cmdline}", stage.depth));
+            .push(format!("arm {} {name}{cmdline}{crash}", stage.depth));
         let text = String::from_utf8(carrier.data.to_vec()).unwrap();
         Ok(Armed {
             text,
@@ -146,7 +147,8 @@ impl Host for Script {
     }
 
     fn recognise(&mut self, kernel: &[u8]) -> Result<()> {
-        if kernel.starts_with(b"KERNEL") {
+        let pe = |name| Pe::parse(kernel).is_ok_and(|pe| pe.find(name).next().is_some());
+        if kernel.starts_with(b"KERNEL") || pe(".kernel") {
             return Ok(());
         }
         Err(Error::reason(
