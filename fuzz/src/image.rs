@@ -7,7 +7,7 @@ use kpeel_envelope::carrier::Carrier;
 use kpeel_envelope::pe::{Pe, looks_like_pe};
 use kpeel_hostile::class::Class;
 use kpeel_hostile::extract::Extractor;
-use kpeel_hostile::judge::{SMALL, judge};
+use kpeel_hostile::judge::{Caller, SMALL, judge};
 use kpeel_sandbox::Machine;
 
 /// Reads all of a PE image that is read before its parser runs.
@@ -40,13 +40,22 @@ pub fn carrier(bytes: &[u8]) {
 }
 
 /// Unfolds: an error of a class that a file may cause, or what the extractor finds; no more memory
-/// than the budget.
+/// than the budget. The last byte of the image says what the caller gives.
 pub fn unfold(bytes: &[u8]) {
     static EXTRACTOR: LazyLock<Extractor> = LazyLock::new(Extractor::default);
     // An image's own parser may publish what it likes.
     let own = bytes.windows(8).any(|name| name == b".bpf\0\0\0\0");
     let class = own.then_some(Class::Parser);
-    if let Err(fault) = judge(&EXTRACTOR, bytes, class, own, (None, 0), SMALL) {
+    let wish = bytes.last().map_or(0, |byte| *byte as usize);
+    let profile = wish % 4;
+    let line = format!("@{profile} of the caller");
+    let caller = Caller {
+        cmdline: (profile != 0).then_some(&line),
+        profile,
+        initrd: (wish & 4 != 0).then_some(b"initrd".as_slice()),
+        crash: wish & 8 != 0,
+    };
+    if let Err(fault) = judge(&EXTRACTOR, bytes, class, own, &caller, SMALL) {
         panic!("{fault}");
     }
 }

@@ -11,13 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::class::{Class, mutate};
 use crate::extract::Extractor;
-use crate::judge::{End, judge};
+use crate::judge::{Caller, End, judge};
 use crate::subject::Subject;
 
 mod watchdog;
 
 pub use watchdog::PATIENCE;
 use watchdog::Watchdog;
+
+/// The caller's initrd of every other run.
+const INITRD: &[u8] = b"caller's initrd";
 
 /// Runs of one class on one image.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -130,7 +133,7 @@ fn row(task: &Task<'_>, extractor: &Extractor, watchdog: &Watchdog, thread: usiz
             None => truncated(subject, number),
         };
         watchdog.begin(thread, format!("{} {} {number}", row.image, row.class));
-        let end = guarded(task, extractor, &bytes);
+        let end = guarded(task, extractor, &bytes, number);
         let took = watchdog.end(thread);
         row.slowest_ms = row.slowest_ms.max(took.as_millis() as u64);
         match end {
@@ -149,11 +152,17 @@ fn guarded(
     task: &Task<'_>,
     extractor: &Extractor,
     bytes: &[u8],
+    number: u64,
 ) -> Result<crate::judge::Outcome, String> {
     let subject = task.subject;
-    let caller = (subject.cmdline.as_deref(), subject.profile);
+    let caller = Caller {
+        cmdline: subject.cmdline.as_deref(),
+        profile: subject.profile,
+        initrd: (number % 2 == 1).then_some(INITRD),
+        crash: number % 3 == 2,
+    };
     let own = subject.layers.iter().any(|layer| layer.carrier.is_some());
-    let run = || judge(extractor, bytes, task.class, own, caller, task.limits);
+    let run = || judge(extractor, bytes, task.class, own, &caller, task.limits);
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
@@ -186,11 +195,11 @@ pub fn line(row: &Row) -> String {
         .map(|(end, count)| format!("{end} {count}"))
         .collect();
     format!(
-        "{:24} {:14} seeds {}..{}: {}; stricter {}; peak {} KiB; slowest {} ms",
+        "{:24} {:14} {} runs from {}: {}; stricter {}; peak {} KiB; slowest {} ms",
         row.image,
         row.class,
+        row.runs,
         row.first,
-        row.first + row.runs,
         ends.join(", "),
         row.stricter,
         row.peak >> 10,

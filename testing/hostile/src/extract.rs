@@ -47,11 +47,11 @@ const DEPTH: usize = 8;
 const REMEMBERED: usize = 8;
 
 impl Extractor {
-    /// The parts of `image` for this profile, and the caller's command line behind the image's own.
+    /// The parts of `image` for this profile.
     ///
     /// # Errors
     /// What stands in the way, in the words of the library that found it.
-    pub fn parts(&self, image: &[u8], profile: usize, caller: &str) -> Result<Parts, String> {
+    pub fn parts(&self, image: &[u8], profile: usize) -> Result<Parts, String> {
         let mut parts = Parts {
             kernel: image.to_vec(),
             ..Parts::default()
@@ -67,14 +67,6 @@ impl Extractor {
                 _ => break,
             };
             parts.kernel = inner;
-        }
-        if !caller.is_empty() {
-            let mut line = parts.cmdline.take().unwrap_or_default();
-            if !line.is_empty() {
-                line.push(b' ');
-            }
-            line.extend(caller.bytes());
-            parts.cmdline = Some(line);
         }
         Ok(parts)
     }

@@ -83,6 +83,42 @@ pub struct Outcome {
     pub stricter: bool,
 }
 
+/// What the caller of a run gives beside the image.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Caller<'a> {
+    /// The command line, which may begin with a selector.
+    pub cmdline: Option<&'a str>,
+    /// The profile that it selects.
+    pub profile: usize,
+    /// An initrd.
+    pub initrd: Option<&'a [u8]>,
+    /// Whether a crash kernel is loaded, which changes nothing here.
+    pub crash: bool,
+}
+
+impl Caller<'_> {
+    /// What the image's `parts` come to with the caller's behind them.
+    fn joined(&self, mut parts: Parts) -> Parts {
+        let line = self
+            .cmdline
+            .map_or("", |line| line.split_once(' ').map_or("", |(_, rest)| rest));
+        if !line.is_empty() {
+            let mut whole = parts.cmdline.take().unwrap_or_default();
+            if !whole.is_empty() {
+                whole.push(b' ');
+            }
+            whole.extend(line.bytes());
+            parts.cmdline = Some(whole);
+        }
+        if let Some(initrd) = self.initrd {
+            let whole = parts.initrd.get_or_insert_default();
+            whole.resize(whole.len().next_multiple_of(4), 0);
+            whole.extend_from_slice(initrd);
+        }
+        parts
+    }
+}
+
 /// Runs kpeel on `image` and compares.
 ///
 /// # Errors
@@ -93,10 +129,10 @@ pub fn judge(
     image: &[u8],
     class: Option<Class>,
     own_parser: bool,
-    (cmdline, profile): (Option<&str>, usize),
+    caller: &Caller<'_>,
     limits: Limits,
 ) -> Result<Outcome, String> {
-    let ((result, held), peak) = peak_of(|| run(image, cmdline, limits));
+    let ((result, held), peak) = peak_of(|| run(image, caller, limits));
     if held != 0 {
         return Err(format!("{held} bytes are still charged"));
     }
@@ -104,8 +140,10 @@ pub fn judge(
     if peak > allowed {
         return Err(format!("held {peak} bytes, the budget allows {allowed}"));
     }
-    let caller = cmdline.map_or("", |line| line.split_once(' ').map_or("", |(_, rest)| rest));
-    let found = || extractor.parts(image, profile, caller);
+    let found = || {
+        let parts = extractor.parts(image, caller.profile)?;
+        Ok(caller.joined(parts))
+    };
     let (end, stricter) = match result {
         Ok(parts) => (compare(&parts, found(), class)?, false),
         Err(error) => {
@@ -177,15 +215,15 @@ fn told(parts: &Parts) -> String {
 }
 
 /// What kpeel makes of `image`, and what is still charged when all of it is dropped.
-fn run(image: &[u8], cmdline: Option<&str>, limits: Limits) -> (Result<Parts, Error>, u64) {
+fn run(image: &[u8], caller: &Caller<'_>, limits: Limits) -> (Result<Parts, Error>, u64) {
     let mut sandbox = Sandbox::new(limits);
     let meter = sandbox.charge_to().clone();
-    let result = open(&mut sandbox, image, cmdline);
+    let result = open(&mut sandbox, image, caller);
     drop(sandbox);
     (result, meter.held())
 }
 
-fn open(sandbox: &mut Sandbox<'_>, image: &[u8], cmdline: Option<&str>) -> Result<Parts, Error> {
+fn open(sandbox: &mut Sandbox<'_>, image: &[u8], caller: &Caller<'_>) -> Result<Parts, Error> {
     let meter = sandbox.charge_to().clone();
     let bundled = kpeel_parsers::BUNDLED.iter();
     let parsers: Vec<Parser<'_>> = bundled
@@ -194,12 +232,13 @@ fn open(sandbox: &mut Sandbox<'_>, image: &[u8], cmdline: Option<&str>) -> Resul
             carrier: bundled.carrier,
         })
         .collect();
-    let cmdline = cmdline.map(|line| Buffer::from_vec(line.as_bytes().to_vec(), &meter));
+    let input = |bytes: &[u8]| Buffer::from_vec(bytes.to_vec(), &meter);
+    let cmdline = caller.cmdline.map(str::as_bytes);
     let request = Request {
         image: Buffer::from_file(image, &meter)?,
-        initrd: None,
-        cmdline: cmdline.transpose()?,
-        crash: false,
+        initrd: caller.initrd.map(input).transpose()?,
+        cmdline: cmdline.map(input).transpose()?,
+        crash: caller.crash,
         enforced: false,
         embedded: true,
         parsers: &parsers,

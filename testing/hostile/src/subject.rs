@@ -25,7 +25,7 @@ pub struct Subject {
 }
 
 /// Small images, with payloads of 64 KiB: every codec, every stub, profiles, one nested; each as it
-/// is and with parsers of its own.
+/// is and with a parser of its own in the outermost envelope, the nested one with one in each, too.
 ///
 /// # Errors
 /// What the makers say.
@@ -44,6 +44,12 @@ pub fn small() -> Result<Vec<Subject>, String> {
     for sample in samples.iter().filter(wanted) {
         let bytes = fs::read(&sample.image).map_err(|error| error.to_string())?;
         subjects.extend(both(&sample.name, &bytes, sample.profile)?);
+        if sample.name == NESTED {
+            let inner = fs::read(scratch.join("uki-zboot.inner"));
+            let bytes = nested(&inner.map_err(|error| error.to_string())?, &scratch)?;
+            let [_, own] = both("uki-zboot-own", &bytes, None)?;
+            subjects.push(own);
+        }
     }
     Ok(subjects)
 }

@@ -3,7 +3,7 @@
 
 use kpeel_counting::Counting;
 use kpeel_hostile::extract::Extractor;
-use kpeel_hostile::judge::{End, SMALL, judge};
+use kpeel_hostile::judge::{Caller, End, SMALL, judge};
 
 #[path = "../../../crates/envelope/tests/support/mod.rs"]
 mod support;
@@ -33,7 +33,7 @@ fn what_decoding_a_loader_takes_is_charged() {
     for count in (100_000..=700_000).step_by(50_000) {
         let carrier = support::carrier(&calls(count), &[0; 8]);
         let image = support::image(&[(".linux", b"none"), (".bpf", &carrier)]);
-        let outcome = judge(&extractor, &image, None, true, (None, 0), SMALL).unwrap();
+        let outcome = judge(&extractor, &image, None, true, &Caller::default(), SMALL).unwrap();
         // It is too long, or calls itself too deep.
         assert_eq!(outcome.end, End::Bound);
         assert!(outcome.peak < SMALL.memory, "{count}: {}", outcome.peak);

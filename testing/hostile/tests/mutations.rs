@@ -1,5 +1,6 @@
 //! Small images: 300 mutations of every class, and every truncation of the first 4 KiB.
 
+use std::io::Write;
 use std::time::Instant;
 
 use kpeel_counting::{Counting, process_peak};
@@ -16,6 +17,11 @@ const RUNS: u64 = 300;
 const TRUNCATIONS: u64 = 4096;
 /// A dictionary or window that a C library keeps, which the meter does not count.
 const WINDOW: u64 = 129 << 20;
+
+/// Past the test harness, which shows what a test prints only when it fails: seeds and counts are to be seen always.
+macro_rules! tell {
+    ($($words:tt)*) => { writeln!(std::io::stderr(), $($words)*).unwrap() };
+}
 
 // One test: the peak is that of the whole process.
 #[test]
@@ -48,28 +54,31 @@ fn mutated_images_end_in_an_error_or_in_what_others_find() {
     }));
     let begun = Instant::now();
     let rows = campaign::run(&tasks, &|_| {});
-    tell(&rows, begun);
+    report(&rows, begun);
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     let (peak, allowed) = (
         process_peak().unwrap() - before,
         threads * (SMALL.memory + WINDOW + BESIDES),
     );
-    println!("the process grew by {peak} bytes at most, {allowed} allowed");
+    tell!("the process grew by {peak} bytes at most, {allowed} allowed");
     assert!(peak <= allowed, "{peak} bytes, {allowed} allowed");
 }
 
-fn tell(rows: &[Row], begun: Instant) {
+fn report(rows: &[Row], begun: Instant) {
     for difference in Difference::ALL {
         let count = rows
             .iter()
             .filter_map(|row| row.ends.get(difference.name()));
-        println!("{}: {} runs", difference.name(), count.sum::<u64>());
+        tell!("{}: {} runs", difference.name(), count.sum::<u64>());
     }
+    tell!(
+        "a run's seed is the image, the class and a number: 0..{RUNS} in each row, of truncations 0..={TRUNCATIONS}"
+    );
     for row in campaign::sums(rows) {
-        println!("{}", campaign::line(&row));
+        tell!("{}", campaign::line(&row));
     }
     let runs: u64 = rows.iter().map(|row| row.runs).sum();
-    println!("{runs} runs in {} s", campaign::seconds(begun));
+    tell!("{runs} runs in {} s", campaign::seconds(begun));
     let faults = campaign::faults(rows);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     let toothless = campaign::toothless(rows);

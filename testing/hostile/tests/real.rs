@@ -1,5 +1,6 @@
 //! Real images: 200 mutations of each, spread over the classes that apply.
 
+use std::io::Write;
 use std::time::Instant;
 
 use kpeel_counting::Counting;
@@ -13,6 +14,11 @@ static ALLOCATOR: Counting = Counting;
 /// Mutations of each image.
 const RUNS: u64 = 200;
 
+/// Past the test harness, which shows what a test prints only when it fails: seeds and counts are to be seen always.
+macro_rules! tell {
+    ($($words:tt)*) => { writeln!(std::io::stderr(), $($words)*).unwrap() };
+}
+
 #[test]
 fn mutated_real_images_end_in_an_error_or_in_what_others_find() {
     let subjects = subject::real().unwrap();
@@ -24,9 +30,9 @@ fn mutated_real_images_end_in_an_error_or_in_what_others_find() {
         rows.extend(campaign::run(&tasks, &|_| {}));
     }
     for row in &rows {
-        println!("{}", campaign::line(row));
+        tell!("{}", campaign::line(row));
     }
-    println!("{} s", campaign::seconds(begun));
+    tell!("{} s", campaign::seconds(begun));
     let faults = campaign::faults(&rows);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
