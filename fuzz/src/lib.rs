@@ -7,6 +7,7 @@ pub mod image;
 pub mod mutator;
 pub mod peer;
 pub mod program;
+pub mod segments;
 pub mod text;
 pub mod trust;
 

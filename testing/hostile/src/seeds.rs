@@ -2,6 +2,7 @@
 
 mod image;
 mod program;
+mod tree;
 
 use kpeel_images::make::{Codec, Machine, text};
 
@@ -33,6 +34,7 @@ impl Seed {
 pub fn all() -> Result<Vec<Seed>, String> {
     let mut seeds = image::seeds()?;
     seeds.extend(program::seeds());
+    seeds.extend(tree::seeds());
     seeds.extend(streams()?);
     seeds.extend(texts());
     Ok(seeds)
