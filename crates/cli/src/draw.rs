@@ -2,7 +2,9 @@
 
 use crate::commands::Checked;
 use crate::report::{Carrier, Layer, Opened, Outcome, Parser, Report, Section, Signature};
-use crate::text::{escape, printable, shown, size};
+#[cfg(feature = "trust")]
+use crate::text::printable;
+use crate::text::{escape, shown, size};
 use crate::tree::Node;
 
 /// Characteristics that people care for ("Section Flags").
