@@ -16,7 +16,10 @@ const RUNS: u64 = 200;
 
 /// Past the test harness, which shows what a test prints only when it fails: seeds and counts are to be seen always.
 macro_rules! tell {
-    ($($words:tt)*) => { writeln!(std::io::stderr(), $($words)*).unwrap() };
+    ($($words:tt)*) => {{
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, $($words)*).unwrap();
+    }};
 }
 
 #[test]
