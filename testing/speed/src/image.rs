@@ -23,7 +23,11 @@ pub(crate) struct Image {
     pub(crate) unpacked: u64,
 }
 
-/// Real kernels in every packing: as zboot images with either codec, inside a UKI, and the one that Debian ships.
+/// Bytes of the largest kernels that are in use.
+const LARGE: usize = 60_000_000;
+
+/// Real kernels in every packing: as zboot images with either codec, inside a UKI, and the one that Debian ships; then
+/// two of twice their size.
 pub(crate) fn real(scratch: &Scratch) -> Outcome<Vec<Image>> {
     let mut images = vec![shipped(scratch)?];
     let kernels = [
@@ -42,6 +46,9 @@ pub(crate) fn real(scratch: &Scratch) -> Outcome<Vec<Image>> {
     for (index, codec) in inner {
         let nested = nested(scratch, &images[index], codec)?;
         images.push(nested);
+    }
+    for codec in [Codec::Gzip, Codec::Zstd] {
+        images.push(of_size(scratch, codec, LARGE)?);
     }
     Ok(images)
 }
