@@ -124,6 +124,10 @@ impl<'a> Section<'a> {
 /// Whether readers that compare up to the first NUL, as systemd-stub does, take it for another name than those that
 /// compare all 8 bytes. Such an image would be one kernel to firmware and another one here.
 fn behind_nul(name: &[u8; 8]) -> bool {
-    let mut rest = name.iter().skip_while(|byte| **byte != 0);
-    rest.any(|byte| *byte != 0)
+    const LOW: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    let word = u64::from_le_bytes(*name);
+    // The lowest of these bits is that of the first NUL; what subtracting borrowed shows in higher bytes only.
+    let nul = word.wrapping_sub(LOW) & !word & HIGH;
+    nul != 0 && word >> (nul.trailing_zeros() & !7) != 0
 }
