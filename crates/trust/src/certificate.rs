@@ -2,7 +2,9 @@
 
 use der::asn1::ObjectIdentifier;
 use der::{Decode, Encode, Tag};
-use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
+use x509_cert::ext::pkix::{
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier,
+};
 
 use crate::error::{Error, Result};
 use crate::hash::{Hash, hex};
@@ -150,6 +152,19 @@ impl Certificate {
             curve,
             info.subject_public_key.raw_bytes(),
         )
+    }
+
+    /// What it calls the key that signed it; nothing where that cannot be read, as no chain needs it.
+    pub(crate) fn authority_key_id(&self) -> Option<Vec<u8>> {
+        let found = extension::<AuthorityKeyIdentifier>(&self.parsed);
+        let id = found.ok().flatten()?.key_identifier?;
+        Some(id.as_bytes().to_vec())
+    }
+
+    /// What it calls its own key, likewise.
+    pub(crate) fn subject_key_id(&self) -> Option<Vec<u8>> {
+        let found = extension::<SubjectKeyIdentifier>(&self.parsed);
+        Some(found.ok().flatten()?.0.as_bytes().to_vec())
     }
 
     /// Whether it may issue others.

@@ -90,6 +90,34 @@ pub(crate) fn check_family(algorithm: ObjectIdentifier, certificate: &Certificat
     })
 }
 
+/// Whether an algorithm or a signature's length tell that the key of `certificate` did not make it; known of
+/// algorithms and keys that are never taken, too.
+pub(crate) fn is_of_another_key(
+    algorithm: ObjectIdentifier,
+    signature: &[u8],
+    certificate: &Certificate,
+) -> bool {
+    let (kind, _, key) = certificate.key();
+    let family = match algorithm {
+        oid::MD_5_WITH_RSA
+        | oid::SHA_1_WITH_RSA
+        | oid::SHA_256_WITH_RSA
+        | oid::SHA_384_WITH_RSA
+        | oid::SHA_512_WITH_RSA => oid::RSA_ENCRYPTION,
+        oid::ECDSA_WITH_SHA_1
+        | oid::ECDSA_WITH_SHA_256
+        | oid::ECDSA_WITH_SHA_384
+        | oid::ECDSA_WITH_SHA_512 => oid::EC_PUBLIC_KEY,
+        _ => return false,
+    };
+    // As long as the modulus (RFC 8017, section 8.2.1).
+    let is_other_length = || {
+        let len = rsa_bits(key).map(|bits| bits.div_ceil(8));
+        len.is_some_and(|len| len != signature.len() as u64)
+    };
+    kind != family || (family == oid::RSA_ENCRYPTION && is_other_length())
+}
+
 /// Checks `signature` over `message` with the key of `certificate`.
 pub(crate) fn verify(
     certificate: &Certificate,

@@ -29,6 +29,11 @@ pub(crate) const SHA_256_WITH_RSA: Oid = oid("1.2.840.113549.1.1.11");
 pub(crate) const SHA_384_WITH_RSA: Oid = oid("1.2.840.113549.1.1.12");
 pub(crate) const SHA_512_WITH_RSA: Oid = oid("1.2.840.113549.1.1.13");
 
+/// RFC 3279, sections 2.2.1 and 2.2.3: with hashes that are not taken.
+pub(crate) const MD_5_WITH_RSA: Oid = oid("1.2.840.113549.1.1.4");
+pub(crate) const SHA_1_WITH_RSA: Oid = oid("1.2.840.113549.1.1.5");
+pub(crate) const ECDSA_WITH_SHA_1: Oid = oid("1.2.840.10045.4.1");
+
 /// RFC 5480, section 2.1.
 pub(crate) const EC_PUBLIC_KEY: Oid = oid("1.2.840.10045.2.1");
 pub(crate) const P_256: Oid = oid("1.2.840.10045.3.1.7");

@@ -67,6 +67,72 @@ fn a_revoked_issuer_counts_where_the_policy_would_not_let_it_issue() {
     }
 }
 
+/// A name is all that some signatures leave; these leave more.
+#[test]
+fn a_revoked_certificate_that_cannot_have_signed_revokes_nothing() {
+    let marked = |extensions: &str| format!("{extensions}\nsubjectKeyIdentifier=hash");
+    let (marked_ca, marked_leaf) = (marked(CA), marked(LEAF) + "\nauthorityKeyIdentifier=keyid");
+    let (ca, leaf) = (Make::ca("ca", None), Make::leaf("signer", "ca", P256));
+    let sha_1 = |make| Make {
+        hash: "-sha1",
+        ..make
+    };
+    let with_key = |key| Make { key, ..ca };
+    let with_ids = |extensions| Make { extensions, ..ca };
+    for (what, ca, leaf, revoked) in [
+        ("a root with SHA-1 of another key", sha_1(ca), leaf, ca),
+        ("a shorter modulus", ca, leaf, with_key(SMALL)),
+        ("the same, with SHA-1", ca, sha_1(leaf), with_key(SMALL)),
+        ("a key of another kind", ca, sha_1(leaf), with_key(P256)),
+        (
+            "a key of another identifier",
+            with_ids(&marked_ca),
+            sha_1(Make {
+                extensions: &marked_leaf,
+                ..leaf
+            }),
+            with_ids(&marked_ca),
+        ),
+    ] {
+        let (pki, other) = (Pki::new(), Pki::new());
+        pki.make(&ca);
+        pki.make(&leaf);
+        other.make(&revoked);
+        let signed = signed(&pki, &["ca"]);
+        let mut store = pki.store("signer");
+        store.revoke(other.certificate("ca").der(), "mine").unwrap();
+        let report = judge(&signed, &store);
+        assert!(report.is_trusted(), "{what}: {report:?}");
+    }
+}
+
+/// A new key that the old one signed under the same name is no root; its key identifiers say so.
+#[test]
+fn a_revoked_old_key_counts_for_the_new_one_it_signed() {
+    let (pki, old) = (Pki::new(), Pki::new());
+    let extensions = format!("{CA}\nsubjectKeyIdentifier=hash");
+    let ca = Make {
+        extensions: &extensions,
+        ..Make::ca("ca", None)
+    };
+    pki.make(&ca);
+    old.make(&ca);
+    let ids = format!("[ext]\n{extensions}\nauthorityKeyIdentifier=keyid\n");
+    let config = pki.scratch.write("new.cnf", ids.as_bytes()).unwrap();
+    let (request, out) = (pki.scratch.join("ca.csr"), pki.pem("ca"));
+    let (by, key) = (old.pem("ca"), old.key("ca"));
+    let what = ["x509", "-req", "-sha1", "-days", "9", "-extensions", "ext"];
+    let new = ["-in", text(&request), "-out", text(&out)];
+    let by = ["-CA", text(&by), "-CAkey", text(&key), "-CAcreateserial"];
+    openssl(&[&what[..], &new, &by, &["-extfile", text(&config)]].concat());
+    pki.make(&Make::leaf("signer", "ca", P256));
+    let signed = signed(&pki, &["ca"]);
+    let mut store = pki.store("ca");
+    store.revoke(old.certificate("ca").der(), "mine").unwrap();
+    let refused = judge(&signed, &store);
+    assert!(is_revoked(&refused), "{refused:?}");
+}
+
 #[test]
 fn a_revoked_issuer_counts_further_up_than_it_allows() {
     let pki = Pki::new();
