@@ -17,7 +17,7 @@ use crate::file;
 /// Most bytes of an image's start that are read: they hold all headers.
 const HEAD_MAX: u64 = 1 << 20;
 
-/// Most bytes of a section that is read as text.
+/// Most bytes of a section that are read as text.
 const TEXT_MAX: usize = 16 << 10;
 
 /// Most bytes of one value in such a text: every profile's entry has a copy, and a small image may have many profiles.
@@ -35,7 +35,7 @@ struct Image<'a> {
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::Image`] for what starts as a PE image and is none or for one too large, and
-/// [`Error::Malformed`] for texts too long and for what is no regular file.
+/// [`Error::Malformed`] for texts that order entries and are too long, and for what is no regular file.
 pub(crate) fn read(path: &Path) -> Result<Vec<Entry>> {
     let (file, len) = file::open(path)?;
     let (bytes, head) = outline(path, &file, len)?;
@@ -55,19 +55,15 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Entry>> {
     let file = &file;
     let image = Image { path, file, pe };
     let base = image.base(stem, tries_left)?;
-    let profiles = image
-        .pe
-        .find(Section::Profile.name())
-        .map(|section| image.text(&section))
-        .collect::<Result<Vec<String>>>()?;
-    if profiles.is_empty() {
-        return Ok(vec![base]);
-    }
+    let profiles = image.pe.find(Section::Profile.name()).zip(0..);
     let entries = profiles
-        .iter()
-        .zip(0..)
-        .map(|(profile, number)| image.with_profile(&base, profile, number));
-    entries.collect()
+        .map(|(section, number)| Ok(with_profile(&base, &image.start(&section)?, number)))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(if entries.is_empty() {
+        vec![base]
+    } else {
+        entries
+    })
 }
 
 /// As many bytes as the image has, zeros behind its start: what is not touched takes no memory.
@@ -95,67 +91,52 @@ fn wrong(path: &Path) -> impl Fn(kpeel_envelope::error::Error) -> Error {
 
 impl Image<'_> {
     fn base(&self, stem: &str, tries_left: Option<u32>) -> Result<Entry> {
-        let section = |kind: Section| {
-            let found = self.pe.find(kind.name()).next();
-            found.map(|found| self.text(&found)).transpose()
-        };
+        let section = |kind: Section| self.pe.find(kind.name()).next();
+        let release = section(Section::Osrel).map(|found| self.whole(&found));
+        let release = release.transpose()?.unwrap_or_default();
+        let uname = section(Section::Uname).map(|found| self.start(&found));
+        let uname = uname.transpose()?.unwrap_or_default();
         let path = self.path;
-        let release = section(Section::Osrel)?.unwrap_or_default();
         let id = format!("{stem}.efi");
         let mut entry = Entry::new(id, Kind::Type2, path.to_owned(), path.to_owned());
-        let title = self.first(&release, &["PRETTY_NAME", "NAME", "ID"])?;
-        entry.title = title.unwrap_or(entry.title);
-        entry.sort_key = self.first(&release, &["IMAGE_ID", "ID"])?;
-        let uname = section(Section::Uname)?.unwrap_or_default();
-        entry.version = match uname.trim() {
-            "" => self.first(
-                &release,
-                &["IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"],
-            )?,
-            uname => Some(self.value(Section::Uname.name(), uname)?),
+        let value = |keys| first(&release, keys).map(|(_, value)| value);
+        if let Some(title) = value(&["PRETTY_NAME", "NAME", "ID"]) {
+            entry.title = cut(title);
+        }
+        if let Some((key, value)) = first(&release, &["IMAGE_ID", "ID"]) {
+            if value.len() > VALUE_MAX {
+                return Err(self.too_long(key.to_owned(), value.len(), "at most 256 bytes"));
+            }
+            entry.sort_key = Some(value.to_owned());
+        }
+        let version = match uname.trim() {
+            "" => value(&["IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"]),
+            uname => Some(uname),
         };
+        entry.version = version.map(cut);
         entry.tries_left = tries_left;
         Ok(entry)
     }
 
-    fn text(&self, section: &Found<'_>) -> Result<String> {
+    /// The text of a section from which more than shown values come: nothing of it may be missed.
+    fn whole(&self, section: &Found<'_>) -> Result<String> {
         let len = section.data().len();
         if len > TEXT_MAX {
             let key = section.name().escape_ascii().to_string();
             return Err(self.too_long(key, len, "at most 16384 bytes"));
         }
-        let mut bytes = vec![0; len];
+        self.start(section)
+    }
+
+    /// As much of a section's text as is read.
+    fn start(&self, section: &Found<'_>) -> Result<String> {
+        let mut bytes = vec![0; section.data().len().min(TEXT_MAX)];
         self.file
             .read_exact_at(&mut bytes, section.raw_range().start as u64)
             .map_err(Error::read(self.path))?;
         Ok(String::from_utf8_lossy(&bytes)
             .trim_end_matches('\0')
             .to_owned())
-    }
-
-    fn with_profile(&self, base: &Entry, profile: &str, number: u32) -> Result<Entry> {
-        let mut entry = base.clone();
-        entry.profile = Some(number);
-        if number != 0 {
-            entry.id = format!("{}@{number}", base.id);
-        }
-        if let Some(title) = self.first(profile, &["TITLE", "ID"])? {
-            entry.title = format!("{} ({title})", base.title);
-        }
-        Ok(entry)
-    }
-
-    /// The value of the first of `keys` that an environment-style text sets.
-    fn first(&self, text: &str, keys: &[&str]) -> Result<Option<String>> {
-        let found = first(text, keys);
-        found.map(|(key, value)| self.value(key, value)).transpose()
-    }
-
-    fn value(&self, key: &str, value: &str) -> Result<String> {
-        if value.len() > VALUE_MAX {
-            return Err(self.too_long(key.to_owned(), value.len(), "at most 256 bytes"));
-        }
-        Ok(value.to_owned())
     }
 
     fn too_long(&self, key: String, len: usize, needed: &'static str) -> Error {
@@ -166,6 +147,25 @@ impl Image<'_> {
             needed,
         }
     }
+}
+
+fn with_profile(base: &Entry, profile: &str, number: u32) -> Entry {
+    let mut entry = base.clone();
+    entry.profile = Some(number);
+    if number != 0 {
+        entry.id = format!("{}@{number}", base.id);
+    }
+    if let Some((_, title)) = first(profile, &["TITLE", "ID"]) {
+        entry.title = format!("{} ({})", base.title, cut(title));
+    }
+    entry
+}
+
+/// As much of a title or a version as an entry keeps: a long one is no reason to hide what it stands for.
+fn cut(value: &str) -> String {
+    let fits = |(at, letter): &(usize, char)| at.saturating_add(letter.len_utf8()) <= VALUE_MAX;
+    let letters = value.char_indices().take_while(fits);
+    letters.map(|(_, letter)| letter).collect()
 }
 
 /// The first of `keys` that an environment-style text sets, and its value.

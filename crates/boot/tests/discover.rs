@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use kpeel_boot::{Boot, Error, Partitions};
+use kpeel_boot::{Boot, Entry, Error, Partitions};
 
 #[path = "../../envelope/tests/support/mod.rs"]
 mod support;
@@ -394,20 +394,20 @@ fn a_pattern_in_the_firmware_is_bounded_too() {
     assert!(text.contains("found 1025 bytes"), "{text}");
 }
 
-/// What a UKI of these sections is listed as: how many entries, and what is told of it.
-fn listed(sections: &[(&str, &[u8])]) -> (usize, Vec<String>) {
+/// What a UKI of these sections is listed as, and what is told of it.
+fn listed(sections: &[(&str, &[u8])]) -> (Vec<Entry>, Vec<String>) {
     let uki = image(&[&[(".linux", &b"kernel"[..])], sections].concat());
     let root = Root::new("long", &[("efi/EFI/Linux/long.efi", &uki)]);
     let boot = root.boot();
     let told = boot.problems().iter().map(ToString::to_string);
-    (boot.entries().len(), told.collect())
+    (boot.entries().to_vec(), told.collect())
 }
 
 #[test]
 fn texts_of_a_uki_are_bounded() {
     for (len, count) in [(16 << 10, 1), ((16 << 10) + 1, 0)] {
         let (found, told) = listed(&[(".osrel", &vec![b'#'; len])]);
-        assert_eq!((found, told.len()), (count, 1 - count));
+        assert_eq!((found.len(), told.len()), (count, 1 - count));
         for text in told {
             let needed = "long.efi: .osrel: found 16385 bytes, needed at most 16384 bytes";
             assert!(text.ends_with(needed), "{text}");
@@ -415,31 +415,14 @@ fn texts_of_a_uki_are_bounded() {
     }
 }
 
-/// Every profile's entry has a copy of what the image calls itself.
 #[test]
-fn each_value_in_the_texts_of_a_uki_is_bounded() {
-    let line = |key: &str, len: usize| format!("{key}={}\n", "x".repeat(len)).into_bytes();
-    for (section, key) in [
-        (".osrel", "PRETTY_NAME"),
-        (".osrel", "IMAGE_ID"),
-        (".osrel", "VERSION_ID"),
-        (".profile", "TITLE"),
-        (".uname", ".uname"),
-    ] {
+fn the_sort_key_of_a_uki_is_bounded() {
+    for key in ["IMAGE_ID", "ID"] {
         for (len, count) in [(256, 2), (257, 0)] {
-            let text = match section {
-                ".uname" => vec![b'6'; len],
-                _ => line(key, len),
-            };
-            let (first, second) = (b"ID=a".as_slice(), b"ID=b".as_slice());
-            let sections = [(section, &*text), (".profile", first), (".profile", second)];
-            let sections = if section == ".profile" {
-                &sections[..2]
-            } else {
-                &sections[..]
-            };
-            let (found, told) = listed(sections);
-            assert_eq!(found, count, "{key}: {told:?}");
+            let text = format!("NAME=n\n{key}={}\n", "x".repeat(len));
+            let profile = (".profile", b"ID=a".as_slice());
+            let (found, told) = listed(&[(".osrel", text.as_bytes()), profile, profile]);
+            assert_eq!(found.len(), count, "{key}: {told:?}");
             for text in &told {
                 let needed = format!("{key}: found 257 bytes, needed at most 256 bytes");
                 assert!(text.ends_with(&needed), "{text}");
@@ -447,4 +430,32 @@ fn each_value_in_the_texts_of_a_uki_is_bounded() {
             assert_eq!(told.len(), usize::from(count == 0), "{key}");
         }
     }
+}
+
+/// Every profile's entry has a copy of them.
+#[test]
+fn long_titles_and_versions_of_a_uki_are_cut() {
+    // The 256th byte is within a letter.
+    let long = format!("x{}", "ä".repeat(9_000));
+    let kept = format!("x{}", "ä".repeat(127));
+    let release = |key: &str, len: usize| format!("ID=i\n{key}={}\n", &long[..len]);
+    for (name, version) in [("PRETTY_NAME", "VERSION"), ("NAME", "IMAGE_VERSION")] {
+        let release = release(name, 2_001) + &release(version, 2_001);
+        let profile = format!("TITLE={long}");
+        let (found, told) = listed(&[
+            (".osrel", release.as_bytes()),
+            (".profile", profile.as_bytes()),
+            (".profile", b"TITLE=short"),
+        ]);
+        assert!(told.is_empty(), "{told:?}");
+        let titles: Vec<_> = found.iter().map(|entry| entry.title.as_str()).collect();
+        let wanted = [format!("{kept} ({kept})"), format!("{kept} (short)")];
+        assert_eq!(titles, wanted);
+        for entry in found {
+            assert_eq!(entry.version.as_ref(), Some(&kept));
+        }
+    }
+    let (found, told) = listed(&[(".uname", long.as_bytes())]);
+    assert!(told.is_empty(), "{told:?}");
+    assert_eq!(found[0].version.as_ref(), Some(&kept));
 }
