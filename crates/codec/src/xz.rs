@@ -65,17 +65,17 @@ fn count_blocks(input: &[u8], check: u64) -> Result<(), Error> {
         let mut reader = Reader::within(CODEC, input.get(start..).unwrap_or_default(), start);
         unpacked = unpacked.saturating_add(chunks(&mut reader)?);
         blocks = blocks.saturating_add(1);
-        let most = FREE_BLOCKS.saturating_add(unpacked / BLOCK_WORTH);
-        if blocks > most {
-            let (found, needed) = (Value::Number(blocks), Value::AtMost(most));
-            let field = "number of blocks, for what they unpack to";
-            return Err(malformed(CODEC, field, at, found, needed));
-        }
         // 3.3, 3.4: padding to a multiple of four bytes, and the check.
         let padding = reader.offset().wrapping_neg() % 4;
         let check = usize::try_from(check).unwrap_or(usize::MAX);
         reader.take("block padding and check", padding.saturating_add(check))?;
         at = reader.offset();
+    }
+    let most = FREE_BLOCKS.saturating_add(unpacked / BLOCK_WORTH);
+    if blocks > most {
+        let (found, needed) = (Value::Number(blocks), Value::AtMost(most));
+        let field = "number of blocks, for what they unpack to";
+        return Err(malformed(CODEC, field, at, found, needed));
     }
     Ok(())
 }

@@ -259,6 +259,10 @@ fn xz_blocks_number_no_more_than_their_contents_are_worth() {
     let row = |size, wanted| gives(Codec::Xz, "small", &blocks(size), wanted);
     row(4096, Bytes(&input));
     row(1024, many());
+    // It is the average that counts, wherever the small ones stand.
+    let list = format!("--block-list={}0", "1024,".repeat(100));
+    let uneven = filter(&["xz", "-T1", "-0", &list, "-c"], &input);
+    gives(Codec::Xz, "uneven", &uneven, Bytes(&input));
 }
 
 #[test]
