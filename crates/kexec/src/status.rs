@@ -33,10 +33,16 @@ pub struct Status {
     pub load_disabled: Option<bool>,
     /// Lockdown mode.
     pub lockdown: Lockdown,
-    /// Secure Boot, from the firmware's variable; `None` without EFI.
+    /// Secure Boot, from the firmware's variable; without EFI there is none, which is `Some(false)`.
     pub secure_boot: Option<bool>,
 }
 
+/// What firmware tells; on a machine without EFI, something of another kind.
+const FIRMWARE: &str = "sys/firmware";
+/// There on every machine with EFI.
+const EFI: &str = "sys/firmware/efi";
+/// Where efivarfs is mounted.
+const VARIABLES: &str = "sys/firmware/efi/efivars";
 /// The firmware's `SecureBoot` variable: four bytes of attributes, then the value.
 const SECURE_BOOT: &str =
     "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
@@ -65,8 +71,7 @@ impl Status {
             crash_size: either("sys/kernel/kexec/crash_size", "sys/kernel/kexec_crash_size")?,
             load_disabled: flag(number(root, "proc/sys/kernel/kexec_load_disabled")?),
             lockdown: lockdown(root)?,
-            secure_boot: optional(root, SECURE_BOOT)?
-                .and_then(|bytes| bytes.get(4).map(|value| *value == 1)),
+            secure_boot: secure_boot(root)?,
         })
     }
 }
@@ -80,6 +85,20 @@ fn number(root: &Path, path: &str) -> Result<Option<u64>> {
     number
         .map(Some)
         .map_err(|_| Error::malformed("kexec status file", text.trim(), "a number"))
+}
+
+/// Off, too, where there is no such variable, or no EFI. Only what stands beside it shows that it is not merely hidden:
+/// an empty folder is one where nothing is mounted, or one that a container may not look into.
+fn secure_boot(root: &Path) -> Result<Option<bool>> {
+    if let Some(bytes) = optional(root, SECURE_BOOT)? {
+        return Ok(bytes.get(4).map(|value| *value == 1));
+    }
+    let filled = |path: &str| {
+        let files = fs::read_dir(root.join(path));
+        files.is_ok_and(|mut files| files.next().is_some())
+    };
+    let no_efi = filled(FIRMWARE) && matches!(root.join(EFI).try_exists(), Ok(false));
+    Ok((no_efi || filled(VARIABLES)).then_some(false))
 }
 
 /// `none [integrity] confidentiality`: the mode in force stands in brackets.
@@ -189,6 +208,26 @@ mod tests {
     #[test]
     fn a_kernel_that_tells_nothing_is_unknown() {
         assert_eq!(Status::read(root(&[]).path()).unwrap(), Status::default());
+    }
+
+    #[test]
+    fn secure_boot_is_off_without_efi_and_unknown_where_it_is_hidden() {
+        let told = |files: &[(&str, &[u8])], folder: &str| {
+            let root = root(files);
+            fs::create_dir_all(root.path().join(folder)).unwrap();
+            Status::read(root.path()).unwrap().secure_boot
+        };
+        let acpi: &[(&str, &[u8])] = &[("sys/firmware/acpi/tables/DSDT", b"")];
+        assert_eq!(told(acpi, FIRMWARE), Some(false));
+        assert_eq!(told(&[], FIRMWARE), None);
+        assert_eq!(told(acpi, VARIABLES), None);
+        let other = format!("{VARIABLES}/BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c");
+        assert_eq!(told(&[(other.as_str(), b"")], FIRMWARE), Some(false));
+        assert_eq!(
+            told(&[(SECURE_BOOT, &[6, 0, 0, 0, 0])], FIRMWARE),
+            Some(false)
+        );
+        assert_eq!(told(&[(SECURE_BOOT, &[6])], FIRMWARE), None);
     }
 
     #[test]

@@ -30,6 +30,8 @@ const DEFAULT_CELLS: (u32, u32) = (2, 1);
 /// A device tree being edited.
 pub(super) struct Tree {
     tree: DeviceTree,
+    /// What the node is called that Linux takes for `/chosen`.
+    chosen: String,
 }
 
 impl Tree {
@@ -53,11 +55,14 @@ impl Tree {
             ));
         }
         let mut tree = DeviceTree::from_fdt(&fdt);
-        // Not `child`, which takes `chosen@0` for it, too.
-        if tree.root.child_mut(CHOSEN).is_none() {
+        // `child` takes `chosen@0` for it, too, and the first of several: as `fdt_path_offset` of libfdt does, by which
+        // Linux finds it.
+        let chosen = tree.root.child(CHOSEN).map(|node| node.name().to_owned());
+        let chosen = chosen.unwrap_or_else(|| {
             tree.root.add_child(DeviceTreeNode::new_unchecked(CHOSEN));
-        }
-        Ok(Self { tree })
+            CHOSEN.to_owned()
+        });
+        Ok(Self { tree, chosen })
     }
 
     /// What the tree's memory reservation block keeps.
@@ -115,7 +120,7 @@ impl Tree {
 
     fn chosen(&mut self) -> Option<&mut DeviceTreeNode> {
         // Added by `parse` where it was missing.
-        self.tree.root.child_mut(CHOSEN)
+        self.tree.root.child_mut(&self.chosen)
     }
 
     fn set(&mut self, name: &str, value: impl dtoolkit::ToPropertyValue) {
@@ -257,19 +262,25 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_node_with_an_address_is_not_chosen() {
-        let mut tree = DeviceTree::new();
-        tree.root
-            .add_child(DeviceTreeNode::new_unchecked("chosen@0"));
-        let mut tree = Tree::parse(&tree.to_dtb()).unwrap();
-        tree.set_cmdline("quiet");
-        let dtb = tree.to_bytes();
-        let fdt = Fdt::new(&dtb).unwrap();
-        let lines = fdt
-            .root()
-            .children()
-            .map(|node| node.property(BOOTARGS).is_some());
-        assert_eq!(lines.collect::<Vec<_>>(), [false, true]);
+    fn the_first_node_that_linux_takes_for_chosen_is_edited() {
+        for (nodes, lines) in [
+            (&["chosen@0"][..], &[true][..]),
+            (&["chosen@0", "chosen"], &[true, false]),
+            (&["chosenx", "chosen"], &[false, true]),
+        ] {
+            let mut tree = DeviceTree::new();
+            for node in nodes {
+                tree.root.add_child(DeviceTreeNode::new_unchecked(*node));
+            }
+            let mut tree = Tree::parse(&tree.to_dtb()).unwrap();
+            tree.set_cmdline("quiet");
+            let dtb = tree.to_bytes();
+            let root = Fdt::new(&dtb).unwrap().root();
+            let edited = root
+                .children()
+                .map(|node| node.property(BOOTARGS).is_some());
+            assert_eq!(edited.collect::<Vec<_>>(), lines, "{nodes:?}");
+        }
     }
 
     #[test]
