@@ -116,6 +116,7 @@ pub fn compare(
             .and_then(|picks| table.measured(profile, picks, &banks));
         let measured = match forecast {
             Ok(measured) => measured,
+            Err(error) if error.class == Class::Bug => return Err(error),
             // Another one may be what was booted.
             Err(error) => {
                 failed.get_or_insert(error);
