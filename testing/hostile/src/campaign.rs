@@ -1,6 +1,7 @@
 //! Many runs, watched: rows of image and class, each with its counts.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -184,6 +185,14 @@ fn name(end: End) -> String {
         End::Bound => "bound".into(),
         End::Permission => "permission".into(),
     }
+}
+
+/// Writes a line past the test harness, which shows what a test prints only when it fails: seeds and counts are to be seen
+/// always.
+pub fn tell(line: std::fmt::Arguments<'_>) {
+    let mut stderr = std::io::stderr();
+    // Nothing depends on its being read.
+    let _ = writeln!(stderr, "{line}");
 }
 
 /// Counts, as one line.

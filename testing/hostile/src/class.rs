@@ -71,6 +71,12 @@ impl Class {
         matches!(self, Self::Carrier | Self::Loader | Self::Parser)
     }
 
+    /// Whether the extractor is asked what it makes of refused images: only where that costs little and says something.
+    #[must_use]
+    pub const fn asks_whether_stricter(self) -> bool {
+        matches!(self, Self::PeHeaders | Self::SectionTable | Self::UkiScopes)
+    }
+
     fn is_in(self, layer: &Layer) -> bool {
         match self {
             Self::PeHeaders | Self::SectionTable | Self::Payload => true,

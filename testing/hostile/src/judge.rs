@@ -158,15 +158,9 @@ pub fn judge(
     })
 }
 
-/// Whether the extractor opens it; asked only where that costs little and says something.
+/// Whether the extractor opens it, if it is asked.
 fn stricter(class: Option<Class>, found: &dyn Fn() -> Result<Parts, String>) -> bool {
-    let worth = |class| {
-        matches!(
-            class,
-            Class::PeHeaders | Class::SectionTable | Class::UkiScopes
-        )
-    };
-    class.is_some_and(worth) && found().is_ok()
+    class.is_some_and(Class::asks_whether_stricter) && found().is_ok()
 }
 
 fn compare(

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::campaign::{Row, sums};
+use crate::class::Class;
 
 /// The rows of a campaign, which may have been stopped and gone on.
 #[derive(Debug, Default, Deserialize)]
@@ -77,17 +78,24 @@ impl Mutations {
     #[must_use]
     pub fn table(&self) -> String {
         let mut lines = vec![
-            "| class | images | mutations | refused | the same | other parser | longest |"
+            "| class | images | mutations | refused | of them `stricter` | the same | other parser | longest |"
                 .to_owned(),
-            "|---|---|---|---|---|---|---|".to_owned(),
+            "|---|---|---|---|---|---|---|---|".to_owned(),
         ];
         for sum in sums(&self.rows) {
             let of_class = self.rows.iter().filter(|row| row.class == sum.class);
             let images: BTreeSet<&str> = of_class.map(|row| row.image.as_str()).collect();
             let count = |end: &str| sum.ends.get(end).copied().unwrap_or(0);
             let (same, other) = (count("same"), count("other parser"));
+            let asked = Class::ALL
+                .into_iter()
+                .filter(|class| class.asks_whether_stricter());
+            let stricter = match asked.map(Class::name).any(|name| name == sum.class) {
+                true => grouped(sum.stricter),
+                false => "not asked".to_owned(),
+            };
             lines.push(format!(
-                "| `{}` | {} | {} | {} | {} | {} | {} ms |",
+                "| `{}` | {} | {} | {} | {stricter} | {} | {} | {} ms |",
                 sum.class,
                 images.len(),
                 grouped(sum.runs),
@@ -199,7 +207,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert_eq!(loaded.rows, mutations.rows);
         assert_eq!(loaded.summary(), "2 of 9 rows, 2,000 mutations, 0 faults");
-        let line = "| `payload` | 2 | 2,000 | 1,893 | 107 | 0 | 100 ms |";
+        let line = "| `payload` | 2 | 2,000 | 1,893 | not asked | 107 | 0 | 100 ms |";
         assert_eq!(loaded.table().lines().last(), Some(line));
         assert!(Mutations::load(&path).unwrap().rows.is_empty());
     }

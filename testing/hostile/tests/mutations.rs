@@ -1,6 +1,5 @@
 //! Small images: 300 mutations of every class, and every truncation of the first 4 KiB.
 
-use std::io::Write;
 use std::time::Instant;
 
 use kpeel_counting::{Counting, process_peak};
@@ -17,14 +16,6 @@ const RUNS: u64 = 300;
 const TRUNCATIONS: u64 = 4096;
 /// A dictionary or window that a C library keeps, which the meter does not count.
 const WINDOW: u64 = 129 << 20;
-
-/// Past the test harness, which shows what a test prints only when it fails: seeds and counts are to be seen always.
-macro_rules! tell {
-    ($($words:tt)*) => {{
-        let mut stderr = std::io::stderr();
-        writeln!(stderr, $($words)*).unwrap();
-    }};
-}
 
 // One test: the peak is that of the whole process.
 #[test]
@@ -63,7 +54,9 @@ fn mutated_images_end_in_an_error_or_in_what_others_find() {
         process_peak().unwrap() - before,
         threads * (SMALL.memory + WINDOW + BESIDES),
     );
-    tell!("the process grew by {peak} bytes at most, {allowed} allowed");
+    campaign::tell(format_args!(
+        "the process grew by {peak} bytes at most, {allowed} allowed"
+    ));
     assert!(peak <= allowed, "{peak} bytes, {allowed} allowed");
 }
 
@@ -72,16 +65,23 @@ fn report(rows: &[Row], begun: Instant) {
         let count = rows
             .iter()
             .filter_map(|row| row.ends.get(difference.name()));
-        tell!("{}: {} runs", difference.name(), count.sum::<u64>());
+        campaign::tell(format_args!(
+            "{}: {} runs",
+            difference.name(),
+            count.sum::<u64>()
+        ));
     }
-    tell!(
+    campaign::tell(format_args!(
         "a run's seed is the image, the class and a number: 0..{RUNS} in each row, of truncations 0..={TRUNCATIONS}"
-    );
+    ));
     for row in campaign::sums(rows) {
-        tell!("{}", campaign::line(&row));
+        campaign::tell(format_args!("{}", campaign::line(&row)));
     }
     let runs: u64 = rows.iter().map(|row| row.runs).sum();
-    tell!("{runs} runs in {} s", campaign::seconds(begun));
+    campaign::tell(format_args!(
+        "{runs} runs in {} s",
+        campaign::seconds(begun)
+    ));
     let faults = campaign::faults(rows);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     let toothless = campaign::toothless(rows);

@@ -1,6 +1,5 @@
 //! Real images: 200 mutations of each, spread over the classes that apply.
 
-use std::io::Write;
 use std::time::Instant;
 
 use kpeel_counting::Counting;
@@ -14,14 +13,6 @@ static ALLOCATOR: Counting = Counting;
 /// Mutations of each image.
 const RUNS: u64 = 200;
 
-/// Past the test harness, which shows what a test prints only when it fails: seeds and counts are to be seen always.
-macro_rules! tell {
-    ($($words:tt)*) => {{
-        let mut stderr = std::io::stderr();
-        writeln!(stderr, $($words)*).unwrap();
-    }};
-}
-
 #[test]
 fn mutated_real_images_end_in_an_error_or_in_what_others_find() {
     let subjects = subject::real().unwrap();
@@ -33,9 +24,9 @@ fn mutated_real_images_end_in_an_error_or_in_what_others_find() {
         rows.extend(campaign::run(&tasks, &|_| {}));
     }
     for row in &rows {
-        tell!("{}", campaign::line(row));
+        campaign::tell(format_args!("{}", campaign::line(row)));
     }
-    tell!("{} s", campaign::seconds(begun));
+    campaign::tell(format_args!("{} s", campaign::seconds(begun)));
     let faults = campaign::faults(&rows);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

@@ -211,7 +211,12 @@ fn a_size_over_int_is_refused_before_arming() {
     assert_eq!(error.class, Class::Refused(Refusal::Bound), "{error}");
     // Zeros that nobody touches take no memory.
     let mut begun = false;
-    let mut sandbox = Sandbox::new(Limits::default()).on_event(|_| begun = true);
+    let limits = Limits {
+        initrd: 2 * ABI_SIZE_MAX,
+        memory: 4 * ABI_SIZE_MAX,
+        ..Limits::default()
+    };
+    let mut sandbox = Sandbox::new(limits).on_event(|_| begun = true);
     let meter = sandbox.charge_to().clone();
     let size = ABI_SIZE_MAX as usize + 1;
     let request = Request {
@@ -225,6 +230,10 @@ fn a_size_over_int_is_refused_before_arming() {
     };
     let error = unfold(&mut sandbox, request).map(|_| ()).unwrap_err();
     assert_eq!(error.class, Class::Refused(Refusal::Bound), "{error}");
+    assert!(
+        error.to_string().contains(&ABI_SIZE_MAX.to_string()),
+        "{error}"
+    );
     drop(sandbox);
     assert!(!begun, "a loader ran");
 }
