@@ -22,10 +22,11 @@ use crate::text;
 /// Decompressing costs as much as copying this many bytes, whatever comes of it: a decoder sets up some MiB, and may
 /// work for a millisecond on a stream of 50 bytes before it finds that there is no room for what they unpack to.
 const CODEC_START: u64 = 4 << 20;
-/// On top, reading costs this many times a copy: a stream can make its decoder build new tables every 20 bytes.
-const CODEC_READ: u64 = 16;
-/// Writing costs this many times a copy. A stream that reads and writes pays for whichever costs more.
-const CODEC_WRITE: u64 = 4;
+/// On top, reading and writing cost this many times a copy; a stream pays for whichever costs more.
+const CODEC_BYTE: u64 = 4;
+/// A stream can make its decoder build new tables every 20 bytes. Of as many bytes as the image has, that is the image's
+/// size; what is read beyond them, again and again, costs this many times a copy.
+const CODEC_AGAIN: u64 = 16;
 /// Longest strings with their NUL.
 const NAME_SIZE: u64 = MAX_NAME as u64 + 1;
 const FIELD_SIZE: u64 = MAX_FIELD as u64 + 1;
@@ -160,7 +161,7 @@ impl Parser<'_, '_, '_> {
 
     fn unpack(&mut self, memory: &Memory, buf: u64, size: u64) -> Answer<(Codec, Vec<u8>)> {
         // What unpacks to nothing may still take a decoder long.
-        let paid = CODEC_START.saturating_add(size.saturating_mul(CODEC_READ));
+        let paid = reading(self.unread, size);
         self.env.spend(paid)?;
         let parts = memory
             .parts(buf, size)
@@ -196,7 +197,7 @@ impl Parser<'_, '_, '_> {
         };
         match kpeel_codec::decompress(codec, input, &limits) {
             Ok(bytes) => {
-                let cost = (bytes.len() as u64).saturating_mul(CODEC_WRITE);
+                let cost = (bytes.len() as u64).saturating_mul(CODEC_BYTE);
                 self.env.spend(cost.saturating_sub(paid))?;
                 Ok((codec, bytes))
             }
@@ -347,5 +348,34 @@ impl Parser<'_, '_, '_> {
                 "lies outside of image, initrd, command line, results and maps",
             ),
         }
+    }
+}
+
+/// What decompressing `size` bytes costs before anything comes of it, in bytes copied. `unread` of the image's bytes are
+/// left to be read for the first time.
+fn reading(unread: &mut u64, size: u64) -> u64 {
+    let first = size.min(*unread);
+    *unread = unread.saturating_sub(first);
+    let again = size.saturating_sub(first);
+    CODEC_START
+        .saturating_add(first.saturating_mul(CODEC_BYTE))
+        .saturating_add(again.saturating_mul(CODEC_AGAIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use kpeel_envelope::limits::Limits;
+
+    use super::*;
+    use crate::answer::Work;
+
+    #[test]
+    fn a_kernel_that_no_codec_makes_smaller_is_paid_for_once() {
+        let kernel = Limits::default().kernel;
+        let mut unread = kernel;
+        let mut work = Work::for_instructions(0);
+        work.spend(reading(&mut unread, kernel)).unwrap();
+        assert_eq!(unread, 0);
+        assert!(work.spend(reading(&mut unread, kernel)).is_err());
     }
 }

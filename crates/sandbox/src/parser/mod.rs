@@ -33,6 +33,8 @@ pub(crate) struct Session {
     post: Option<Arc<Loaded>>,
     places: Places,
     results: Results,
+    /// Bytes of the image that were not decompressed yet.
+    unread: u64,
     /// The anchor's argument block: one pointer, to the context.
     arguments: u64,
     _charge: Charge,
@@ -45,6 +47,7 @@ struct Parser<'s, 'e, 't> {
     loaded: &'s Loaded,
     places: &'s mut Places,
     results: &'s mut Results,
+    unread: &'s mut u64,
     run: &'s mut Run<Buffer>,
     caller: Caller,
 }
@@ -97,6 +100,7 @@ impl Session {
             post,
             places,
             results: Results::default(),
+            unread: stage.covered.len as u64,
             arguments,
             _charge: charge,
         })
@@ -135,6 +139,7 @@ impl Session {
             loaded,
             places: &mut self.places,
             results: &mut self.results,
+            unread: &mut self.unread,
             run: &mut run_of,
             caller,
         };
