@@ -8,7 +8,14 @@ use crate::steps::{cargo, run};
 
 const VERSION: &str = "0.20.2";
 /// Where lock files are: the workspace, and what is built beside it.
-const PLACES: [&str; 5] = [".", "examples/trio", "fuzz", "parsers/uki", "parsers/zboot"];
+const PLACES: [&str; 6] = [
+    ".",
+    "examples/trio",
+    "fuzz",
+    "parsers/uki",
+    "parsers/zboot",
+    "testing/walker",
+];
 const CHECKS: [&str; 4] = ["check", "bans", "licenses", "sources"];
 
 /// Installs cargo-deny below `target`, once, and runs it.
