@@ -166,7 +166,8 @@ impl Prepared {
             unpacked: self.opened.envelopes != 0 || self.opened.unpacked,
             crash: self.wish.crash,
         };
-        explained(error, &about).of(self.path())
+        let copied = self.opened.kernel.is_none() && self.image.replaced(self.trusting.asks());
+        explained(error, &about, copied).of(self.path())
     }
 }
 
@@ -178,8 +179,9 @@ pub(crate) fn unload(call: Call, crash: bool) -> kpeel_kexec::Result<()> {
     }
 }
 
-/// An error with what it means, as a command ends with it.
-pub(crate) fn explained(error: &Error, about: &Circumstances<'_>) -> Failure {
+/// An error with what it means, as a command ends with it; `copied` where the kernel was given a judged copy in the
+/// place of the image's file.
+pub(crate) fn explained(error: &Error, about: &Circumstances<'_>, copied: bool) -> Failure {
     if let Some(explanation) = explain(error, about) {
         let exit = if explanation.refused {
             Exit::Refused
@@ -192,8 +194,12 @@ pub(crate) fn explained(error: &Error, about: &Circumstances<'_>) -> Failure {
         Error::Call { source, .. } if source.raw_os_error() == Some(ETXTBSY) => Failure::refused(
             format!("{error}: another process has the file open for writing: nothing was loaded"),
         ),
-        Error::Call { source, .. } if source.raw_os_error() == Some(EACCES) => {
-            Failure::refused(format!("{error}: {DENIED}"))
+        Error::Call { call, source } if source.raw_os_error() == Some(EACCES) => {
+            let way_out = match call {
+                Call::File if copied => DENIED_COPY,
+                _ => "",
+            };
+            Failure::refused(format!("{error}: {DENIED}{way_out}"))
         }
         Error::Given { .. } => Failure::told(Exit::Image, error.to_string()),
         Error::Unsupported { .. } => Failure::usage(error.to_string()),
@@ -201,8 +207,9 @@ pub(crate) fn explained(error: &Error, about: &Circumstances<'_>) -> Failure {
     }
 }
 
-const DENIED: &str = "a security module of the running kernel refuses the file; where signatures count (--trust) it is \
-     given a copy, at which no signature of IMA's stands: --trust none gives it the file itself";
+const DENIED: &str = "a security module of the running kernel refuses it";
+const DENIED_COPY: &str = "; where signatures count (--trust) the kernel is given a copy, at which no signature of IMA's \
+     stands: --trust none gives it the file itself";
 
 /// An unload's failure, with what it means.
 pub(crate) fn unload_failure(error: &Error, status: &Status, crash: bool) -> Failure {
@@ -216,6 +223,7 @@ pub(crate) fn unload_failure(error: &Error, status: &Status, crash: bool) -> Fai
             unpacked: false,
             crash,
         },
+        false,
     )
 }
 
@@ -237,14 +245,19 @@ pub(super) fn map(file: &fs::File, size: u64) -> Result<Buffer> {
 
 #[cfg(test)]
 mod tests {
-    use kpeel_kexec::segments::Memory;
+    use std::path::Path;
+
+    use kpeel_kexec::segments::Memory as Ram;
 
     use super::*;
+    use crate::load::results::Opened;
+    use crate::load::{Choice, Target, Trusting, Wish};
+    use crate::trust::Trust;
 
     /// How a load ends for a kernel, a device tree and a running system's tree of these bytes.
     fn exit(kernel: &[u8], given: Option<&[u8]>, running: &[u8]) -> Exit {
         let machine = Machine {
-            memory: Memory::parse("40000000-7fffffff : System RAM\n").unwrap(),
+            memory: Ram::parse("40000000-7fffffff : System RAM\n").unwrap(),
             tree: running.to_vec(),
             notes: Vec::new(),
             seed: [0; 64],
@@ -264,7 +277,7 @@ mod tests {
             unpacked: false,
             crash: false,
         };
-        explained(&plan(&load, &machine).unwrap_err(), &about).exit()
+        explained(&plan(&load, &machine).unwrap_err(), &about, false).exit()
     }
 
     #[test]
@@ -278,14 +291,94 @@ mod tests {
         assert_eq!(exit(&kernel, None, b"none"), Exit::System);
     }
 
+    /// A load of this file under this trust, of a kernel that is in it or was unpacked.
+    fn prepared(image: &Path, trust: Trust, unpacked: bool) -> Prepared {
+        let status = Status::default();
+        let one = || Input::one(image, "image", 1 << 20).unwrap();
+        let kernel = unpacked.then(|| Memory {
+            file: one().memory,
+            size: 0,
+        });
+        Prepared {
+            wish: Wish {
+                root: "/".into(),
+                image: Target::Path(image.to_owned()),
+                initrds: Vec::new(),
+                append: Vec::new(),
+                command_line: None,
+                reuse_cmdline: false,
+                profile: None,
+                crash: false,
+                call: None,
+                dtb: None,
+                trust: None,
+                revoke: Vec::new(),
+                embedded: true,
+                parsers: Vec::new(),
+                debug: false,
+            },
+            trusting: Trusting::decide(Some(trust), &status),
+            status,
+            choice: Ok(Choice {
+                call: Call::File,
+                why: "",
+            }),
+            entry: None,
+            image: one(),
+            initrd: None,
+            dtb: None,
+            parts: Vec::new(),
+            opened: Opened {
+                kernel,
+                initrd: None,
+                cmdline: Vec::new(),
+                dtb: None,
+                envelopes: 0,
+                unpacked,
+                initrd_envelope: None,
+                cmdline_envelope: None,
+                profile: None,
+                pcrsig: false,
+                signed: false,
+                kernel_signer: None,
+                signers: Vec::new(),
+                machine: kpeel_sandbox::Machine::X86_64,
+            },
+            warnings: Vec::new(),
+        }
+    }
+
     #[test]
-    fn a_security_module_s_refusal_names_the_way_out() {
-        let error = Error::Call {
-            call: Call::File,
+    fn only_where_a_copy_took_a_file_s_place_a_security_module_s_refusal_names_the_way_out() {
+        let denied = |call| Error::Call {
+            call,
             source: std::io::Error::from_raw_os_error(EACCES),
         };
-        let failure = unload_failure(&error, &Status::default(), false);
-        assert_eq!(failure.exit(), Exit::Refused);
-        assert!(failure.to_string().contains("--trust none"), "{failure}");
+        let check = |failure: Failure, way_out: bool| {
+            assert_eq!(failure.exit(), Exit::Refused);
+            let text = failure.to_string();
+            assert!(text.contains("a security module"), "{text}");
+            assert_eq!(text.contains("--trust none"), way_out, "{text}");
+        };
+        let no_file = Path::new("/dev/null");
+        let file = std::env::temp_dir().join(format!("kpeel-denied-{}", std::process::id()));
+        fs::write(&file, b"kernel").unwrap();
+        for (image, trust, unpacked, call, way_out) in [
+            (file.as_path(), Trust::System, false, Call::File, true),
+            (&file, Trust::System, false, Call::Segments, false),
+            (&file, Trust::System, true, Call::File, false),
+            (&file, Trust::None, false, Call::File, false),
+            (no_file, Trust::System, false, Call::File, false),
+        ] {
+            let load = prepared(image, trust, unpacked);
+            check(load.failure(&denied(call)), way_out);
+        }
+        fs::remove_file(&file).unwrap();
+        for call in [Call::File, Call::Segments] {
+            check(
+                unload_failure(&denied(call), &Status::default(), false),
+                false,
+            );
+        }
     }
 }

@@ -267,7 +267,7 @@ impl KernelLoad {
         };
         let failure = match told(error) {
             Some((exit, text)) => Failure::told(exit, format!("{error}: {text}{LOG}")),
-            None => explained(error, &about),
+            None => explained(error, &about, self.image.replaced(self.sealed)),
         };
         Failure {
             path: Some(self.path()),
@@ -389,6 +389,33 @@ mod tests {
             let trusting = Trusting::decide(trust, &status);
             assert_eq!(keeps_from_kernel(&trusting, &status), keeps, "{trusting:?}");
         }
+    }
+
+    #[test]
+    fn a_security_module_s_refusal_names_the_way_out_where_the_kernel_got_the_copy() {
+        let file = std::env::temp_dir().join(format!("kpeel-host-denied-{}", std::process::id()));
+        fs::write(&file, b"image").unwrap();
+        let eacces = 13;
+        for sealed in [false, true] {
+            let load = KernelLoad {
+                status: Status::default(),
+                image: Input::one(&file, "image", 60).unwrap(),
+                initrd: None,
+                cmdline: CString::default(),
+                signed: true,
+                sealed,
+                crash: false,
+                debug: false,
+            };
+            let refused = load.failure(&Error::Call {
+                call: Call::File,
+                source: std::io::Error::from_raw_os_error(eacces),
+            });
+            assert_eq!(refused.exit(), Exit::Refused);
+            let text = refused.to_string();
+            assert_eq!(text.contains("--trust none"), sealed, "{text}");
+        }
+        fs::remove_file(&file).unwrap();
     }
 
     #[test]

@@ -100,6 +100,11 @@ impl Input {
         self.original().filter(|_| !judged).unwrap_or(&self.memory)
     }
 
+    /// Whether a copy is handed in a file's place, which only its being judged makes of it.
+    pub(crate) fn replaced(&self, judged: bool) -> bool {
+        judged && self.original().is_some()
+    }
+
     /// Refuses files that are no longer what was copied.
     pub(crate) fn check_unchanged(&self) -> Result<()> {
         self.parts.iter().try_for_each(Part::check_unchanged)
