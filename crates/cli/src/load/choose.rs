@@ -84,6 +84,11 @@ const NEITHER: &str = "the running kernel is built without kexec_file_load (CONF
 const NO_FILE_AND_NO_OTHER_WAY: &str = "the running kernel is built without kexec_file_load \
      (CONFIG_KEXEC_FILE), and kpeel places kernels for kexec_load on aarch64 only";
 
+const NEITHER_ON: &str = "neither Secure Boot nor kernel lockdown is on";
+const NO_SECURE_BOOT_TOLD: &str =
+    "kernel lockdown is off, and Secure Boot could not be read (is efivarfs mounted?)";
+const NO_LOCKDOWN_TOLD: &str = "Secure Boot is off, and kernel lockdown could not be read: securityfs is not mounted, or the \
+     kernel has no lockdown";
 const NOT_TOLD: &str = "neither Secure Boot nor kernel lockdown could be read: efivarfs and securityfs are not mounted, or \
      the system has neither";
 
@@ -94,24 +99,27 @@ impl Trusting {
         if let Some(trust) = asked {
             return trusting(trust, "--trust asks for it");
         }
-        match status.lockdown {
-            _ if status.secure_boot == Some(true) => trusting(Trust::System, "Secure Boot is on"),
-            Lockdown::Integrity => trusting(Trust::System, "kernel lockdown is on (integrity)"),
-            Lockdown::Confidentiality => {
+        match (status.secure_boot, status.lockdown) {
+            (Some(true), _) => trusting(Trust::System, "Secure Boot is on"),
+            (_, Lockdown::Integrity) => {
+                trusting(Trust::System, "kernel lockdown is on (integrity)")
+            }
+            (_, Lockdown::Confidentiality) => {
                 trusting(Trust::System, "kernel lockdown is on (confidentiality)")
             }
-            Lockdown::Unknown if status.secure_boot.is_none() => trusting(Trust::None, NOT_TOLD),
-            Lockdown::None | Lockdown::Unknown => {
-                trusting(Trust::None, "neither Secure Boot nor kernel lockdown is on")
-            }
+            (Some(false), Lockdown::None) => trusting(Trust::None, NEITHER_ON),
+            (None, Lockdown::None) => trusting(Trust::None, NO_SECURE_BOOT_TOLD),
+            (Some(false), Lockdown::Unknown) => trusting(Trust::None, NO_LOCKDOWN_TOLD),
+            (None, Lockdown::Unknown) => trusting(Trust::None, NOT_TOLD),
         }
     }
 
     /// Says that signatures do not count where that is only for want of knowledge.
     pub(crate) fn tell_unknown(&self, terminal: &mut Terminal) {
-        if self.why == NOT_TOLD {
+        if [NOT_TOLD, NO_SECURE_BOOT_TOLD, NO_LOCKDOWN_TOLD].contains(&self.why) {
+            let why = self.why;
             terminal.note(&format!(
-                "kpeel: signatures do not count: {NOT_TOLD}; --trust says whether they do"
+                "kpeel: signatures do not count: {why}; --trust says whether they do"
             ));
         }
     }
@@ -303,26 +311,24 @@ mod tests {
 
     #[test]
     fn what_could_not_be_read_is_not_called_off() {
-        let told = decided(None, Status::default()).why;
-        assert_eq!(told, NOT_TOLD);
-        assert!(!told.contains(" on") && !told.contains(" off"), "{told}");
-        let read = [
-            (Lockdown::None, None),
-            (Lockdown::Unknown, Some(false)),
-            (Lockdown::None, Some(false)),
+        let cases = [
+            (Lockdown::Unknown, None, NOT_TOLD),
+            (Lockdown::None, None, NO_SECURE_BOOT_TOLD),
+            (Lockdown::Unknown, Some(false), NO_LOCKDOWN_TOLD),
+            (Lockdown::None, Some(false), NEITHER_ON),
         ];
-        for (lockdown, secure_boot) in read {
+        for (lockdown, secure_boot, why) in cases {
             let status = Status {
                 lockdown,
                 secure_boot,
                 ..Status::default()
             };
             let trusting = decided(None, status);
-            assert_eq!(
-                trusting.why,
-                "neither Secure Boot nor kernel lockdown is on"
-            );
+            assert_eq!(trusting.why, why);
             assert_eq!(trusting.trust, Trust::None);
+            let off = |what: &str| why == NEITHER_ON || why.contains(&format!("{what} is off"));
+            assert_eq!(off("Secure Boot"), secure_boot.is_some(), "{why}");
+            assert_eq!(off("kernel lockdown"), lockdown == Lockdown::None, "{why}");
         }
     }
 

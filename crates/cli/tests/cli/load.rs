@@ -17,10 +17,11 @@ fn kernel() -> Vec<u8> {
     kernel
 }
 
-/// A dry run below a root where nothing is locked, unless the test says so, and nothing loaded.
+/// A dry run below a root without EFI where nothing is locked, unless the test says so, and nothing loaded.
 fn dry_run(bench: &Bench, arguments: &[&str]) -> Command {
     let root = bench.path("root");
     std::fs::create_dir_all(root.join("proc")).unwrap();
+    std::fs::create_dir_all(root.join("sys/firmware/devicetree")).unwrap();
     std::fs::write(
         root.join("proc/cmdline"),
         "BOOT_IMAGE=/vmlinuz root=/dev/vda crashkernel=64M\n",
@@ -385,10 +386,11 @@ fn where_signatures_count_by_default_the_way_out_is_told() {
 }
 
 #[test]
-fn that_nothing_was_read_of_signatures_is_told_unless_the_caller_decides() {
+fn what_could_not_be_read_of_signatures_is_told_unless_the_caller_decides() {
     let bench = Bench::new();
     let plain = bench.write("plain", &kernel());
-    std::fs::create_dir_all(bench.path("root/proc")).unwrap();
+    let lockdown = bench.path("root").join(LOCKDOWN);
+    std::fs::create_dir_all(lockdown.parent().unwrap()).unwrap();
     let load = |options: &[&str]| {
         let mut command = kpeel(["load", "--dry-run", text(&plain), "--root"]);
         let output = command.arg(bench.path("root")).args(options).output();
@@ -401,6 +403,14 @@ fn that_nothing_was_read_of_signatures_is_told_unless_the_caller_decides() {
         "kpeel: signatures do not count: neither Secure Boot nor kernel lockdown could be read";
     assert!(said.starts_with(message), "{said}");
     assert_eq!(load(&["--trust=none"]), "");
+    std::fs::write(lockdown, "[none] integrity confidentiality\n").unwrap();
+    let said = load(&[]);
+    let message = "lockdown is off, and Secure Boot could not be read (is efivarfs mounted?);";
+    assert!(said.contains(message), "{said}");
+    assert_eq!(load(&["--trust=none"]), "");
+    // A machine without EFI has no Secure Boot.
+    std::fs::create_dir_all(bench.path("root/sys/firmware/devicetree")).unwrap();
+    assert_eq!(load(&[]), "");
 }
 
 #[test]
