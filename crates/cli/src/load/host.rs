@@ -13,10 +13,10 @@ use kpeel_envelope::pe::Pe;
 use kpeel_envelope::pipeline::SECTION_BPF;
 use kpeel_kexec::{Call, Circumstances, Error, FileLoad, KernelHost, Lockdown, Status};
 
-use super::Wish;
 use super::call::{capable, explained, map, unload};
 use super::choose::Trusting;
 use super::input::Input;
+use super::{Chosen, Wish};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::input::gives_once;
@@ -81,7 +81,14 @@ impl Wish {
             };
         }
         // A boot entry's parts become the wish's; the wish may be needed as it was.
-        match self.clone().kernel_load(terminal)? {
+        let mut wish = self.clone();
+        let chosen = wish.target(terminal)?;
+        let load = wish.kernel_load(&chosen, terminal);
+        // Whoever opens the image instead tells it by itself.
+        if asked.is_some() || !matches!(load, Ok(Err(_))) {
+            chosen.tell(terminal);
+        }
+        match load? {
             Err(cannot) if asked.is_some() => Err(cannot),
             load => Ok(load.ok()),
         }
@@ -106,8 +113,7 @@ impl Wish {
     }
 
     /// The load; inside, why an image cannot go to the kernel's host.
-    fn kernel_load(&mut self, terminal: &mut Terminal) -> Result<Result<KernelLoad>> {
-        let chosen = self.target(terminal)?;
+    fn kernel_load(&self, chosen: &Chosen, terminal: &mut Terminal) -> Result<Result<KernelLoad>> {
         let path = &chosen.image;
         if self.dtb.is_some() {
             return Ok(Err(Failure::usage(
@@ -140,8 +146,6 @@ impl Wish {
             .transpose()?;
         let status =
             Status::read(&self.root).map_err(|error| Failure::system(error.to_string()))?;
-        // Only now: whoever opens the image instead tells it by itself.
-        chosen.tell(terminal);
         let sealed = keeps_from_kernel(&Trusting::decide(self.trust.clone(), &status), &status);
         Ok(Ok(KernelLoad {
             status,
@@ -321,7 +325,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::load::Target;
+    use crate::load::{Places, Target};
 
     fn host(abi_version: u32) -> KernelHost {
         KernelHost {
@@ -442,6 +446,43 @@ mod tests {
             refused.contains("pipe: --host kernel: found a pipe, needed a file"),
             "{refused}"
         );
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn broken_entries_are_told_of_once_however_it_ends() {
+        const ROOT: &str = "KPEEL_TEST_ENTRIES";
+        const ID: &str = "KPEEL_TEST_ENTRY";
+        // In a process of its own, whose standard error can be read.
+        if let (Ok(root), Ok(id)) = (std::env::var(ROOT), std::env::var(ID)) {
+            let root = Path::new(&root);
+            let mut wish = wish(root, root);
+            let (id, asked) = match id.strip_suffix(" kernel") {
+                Some(id) => (id, Some(HostName::Kernel)),
+                None => (id.as_str(), None),
+            };
+            wish.image = Target::Entry(id.to_owned(), Places::default());
+            let load = wish.for_kernel(asked, false, &mut Terminal::new());
+            assert_eq!(load.is_err(), asked.is_some() || id == "folder");
+            return;
+        }
+        let root = std::env::temp_dir().join(format!("kpeel-told-{}", std::process::id()));
+        let entries = root.join("efi/loader/entries");
+        fs::create_dir_all(&entries).unwrap();
+        fs::write(root.join("efi/plain"), b"no PE image").unwrap();
+        fs::write(entries.join("broken.conf"), b"title nothing\n").unwrap();
+        fs::write(entries.join("plain.conf"), b"linux /plain\n").unwrap();
+        fs::write(entries.join("folder.conf"), b"linux /loader\n").unwrap();
+        let name = "load::host::tests::broken_entries_are_told_of_once_however_it_ends";
+        // Of an image that is left to the sandbox, that one's load tells.
+        for (id, times) in [("plain kernel", 1), ("folder", 1), ("plain", 0)] {
+            let mut test = Command::new(std::env::current_exe().unwrap());
+            test.args(["--exact", name, "--nocapture"]).env(ROOT, &root);
+            let output = test.env(ID, id).output().unwrap();
+            assert!(output.status.success(), "{id}: {output:?}");
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(said.matches("broken.conf: ").count(), times, "{id}: {said}");
+        }
         fs::remove_dir_all(&root).unwrap();
     }
 
