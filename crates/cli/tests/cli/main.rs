@@ -23,3 +23,5 @@ mod trust;
 #[cfg(not(feature = "trust"))]
 mod trust_absent;
 mod unfold;
+#[cfg(feature = "trust")]
+mod verify_outer;

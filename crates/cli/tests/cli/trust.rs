@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use crate::support::{Bench, assert_same, document, fails, kernel, kpeel, succeeds};
 
 /// A bench with keys: a self-signed certificate each.
-struct Keys {
-    bench: Bench,
+pub struct Keys {
+    pub bench: Bench,
 }
 
 impl Keys {
-    fn new(names: &[&str]) -> Self {
+    pub fn new(names: &[&str]) -> Self {
         let bench = Bench::new();
         for name in names {
             let (key, cert) = (format!("{name}.key"), format!("{name}.pem"));
@@ -43,7 +43,7 @@ impl Keys {
     }
 
     /// `kpeel sign IMAGE`, by the key of this name.
-    fn sign(&self, image: &str, by: &str, out: &str) -> Command {
+    pub fn sign(&self, image: &str, by: &str, out: &str) -> Command {
         let mut command = kpeel(["sign", &self.path(image), "--output", &self.path(out)]);
         command.args(["--key", &self.path(&format!("{by}.key"))]);
         command.args(["--cert", &self.path(&format!("{by}.pem"))]);
@@ -51,13 +51,13 @@ impl Keys {
     }
 
     /// `kpeel verify IMAGE` under the certificate of this name.
-    fn verify(&self, image: &str, ca: &str) -> Command {
+    pub fn verify(&self, image: &str, ca: &str) -> Command {
         let ca = self.path(&format!("{ca}.pem"));
         kpeel(["verify", &self.path(image), "--trust", &ca])
     }
 
     /// A UKI whose kernel is this.
-    fn uki(&self, name: &str, kernel: &[u8]) -> PathBuf {
+    pub fn uki(&self, name: &str, kernel: &[u8]) -> PathBuf {
         self.bench.uki(name, &[(".linux", kernel)])
     }
 }
@@ -124,66 +124,6 @@ fn names_of_key_files_cannot_reach_the_terminal_raw() {
     }
     assert!(trusted.contains("trusted by "), "{trusted}");
     assert!(revoked.contains("refused: "), "{revoked}");
-}
-
-#[test]
-fn outer_judges_the_outermost_layer_and_opens_nothing() {
-    let keys = Keys::new(&["mine", "other"]);
-    let inner = keys.bench.zboot("inner.efi", &kernel());
-    keys.uki("plain.efi", &fs::read(inner).unwrap());
-    let layers = |command: &mut Command| {
-        let told = document(&succeeds(command.arg("--json")));
-        let layers = told["layers"].as_array().unwrap().clone();
-        (layers.len(), layers[0].clone())
-    };
-    for hash in ["sha256", "sha512"] {
-        let mut sign = keys.sign("plain.efi", "mine", "signed.efi");
-        succeeds(sign.args(["--digest", hash]));
-        let (all, first) = layers(&mut keys.verify("signed.efi", "mine"));
-        let (one, same) = layers(keys.verify("signed.efi", "mine").arg("--outer"));
-        assert_eq!((all, one), (2, 1));
-        assert_eq!(first, same, "{hash}");
-        let said = fails(keys.verify("signed.efi", "other").arg("--outer"), 4);
-        assert!(said.contains("CN=mine is not trusted"), "{said}");
-    }
-    keys.bench.write("no.efi", &[0; 5000]);
-    let said = fails(keys.verify("no.efi", "mine").arg("--outer"), 1);
-    assert!(said.contains("malformed"), "{said}");
-}
-
-#[test]
-fn outer_keeps_no_image_whatever_its_signer_hashed_with() {
-    const LEN: usize = 64 << 20;
-    let keys = Keys::new(&["mine"]);
-    keys.uki("plain.efi", &vec![0; LEN]);
-    for hash in ["sha256", "sha384", "sha512"] {
-        let mut sign = keys.sign("plain.efi", "mine", "signed.efi");
-        succeeds(sign.args(["--digest", hash]));
-        let held = most_held(keys.verify("signed.efi", "mine").arg("--outer"));
-        assert!(held < LEN / 2, "{hash}: {held} bytes");
-    }
-    let held = most_held(&mut keys.verify("signed.efi", "mine"));
-    assert!(held > LEN, "{held} bytes");
-}
-
-/// Runs it; success is demanded, and the most memory given back that it was seen to have, in bytes.
-#[track_caller]
-fn most_held(command: &mut Command) -> usize {
-    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut most = 0;
-    loop {
-        // `VmHWM:    1234 kB` (proc_pid_status(5)); gone once it has ended.
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
-        most = most.max(kib.map_or(0, |kib| kib.parse::<usize>().unwrap() << 10));
-        if let Some(ended) = child.try_wait().unwrap() {
-            assert!(ended.success(), "{command:?}: {ended}");
-            return most;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// Runs it where it could wait for ever; that it ends is demanded.
@@ -510,28 +450,4 @@ fn verify_says_that_layers_inside_cannot_be_opened() {
         let outer = succeeds(keys.verify("signed.efi", "mine").arg("--outer"));
         assert!(!outer.contains("nothing more"), "{outer}");
     }
-}
-
-#[test]
-fn outer_judges_an_image_with_a_huge_certificate_table_all_the_same() {
-    /// Where headers of 64-bit images have the certificate table's size, from `PE\0\0` on.
-    const TABLE_SIZE: usize = 24 + 112 + 4 * 8 + 4;
-    let keys = Keys::new(&["mine"]);
-    keys.uki("plain.efi", &kernel());
-    succeeds(&mut keys.sign("plain.efi", "mine", "signed.efi"));
-    let mut image = keys.bench.read("signed.efi");
-    let number = |image: &[u8], at: usize| u32::from_le_bytes(*image[at..].first_chunk().unwrap());
-    let at = number(&image, 0x3c) as usize + TABLE_SIZE;
-    // An entry of 3 MiB that is of no known kind.
-    let size = number(&image, at) + (3 << 20);
-    image[at..at + 4].copy_from_slice(&size.to_le_bytes());
-    let entry = [&(3_u32 << 20).to_le_bytes()[..], &[0, 2, 0, 0]].concat();
-    let end = image.len() + (3 << 20);
-    image.extend_from_slice(&entry);
-    image.resize(end, 0);
-    keys.bench.write("huge.efi", &image);
-    let whole = succeeds(&mut keys.verify("huge.efi", "mine"));
-    let outer = succeeds(keys.verify("huge.efi", "mine").arg("--outer"));
-    assert_eq!(outer, whole);
-    assert!(outer.contains("good signature (1)"), "{outer}");
 }
