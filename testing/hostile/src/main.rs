@@ -1,9 +1,10 @@
 //! Full counts: `kpeel-hostile [--runs N] [--out FILE]`, and one mutation again:
 //! `kpeel-hostile replay IMAGE CLASS NUMBER -o FILE`.
 //!
-//! Rows are written to the file as they are done; those that it holds already are not run again.
+//! Rows are written to the file as they are done; those that this program wrote there already are not run again.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
 
 fn full(words: &[&str]) -> Result<(), String> {
     let (runs, out) = options(words)?;
-    let mut results = Mutations::load(&out)?;
+    let mut results = Mutations::load(&out)?.gone_on_by(program()?);
     let begun = Instant::now();
     let (small, real) = (subject::small()?, subject::real()?);
     let mut tasks = every_class(&small, 0, runs, SMALL);
@@ -84,6 +85,15 @@ fn full(words: &[&str]) -> Result<(), String> {
         true => Ok(()),
         false => Err(faults.join("\n")),
     }
+}
+
+/// What this program is told by: another build of it has another kpeel in it.
+fn program() -> Result<String, String> {
+    let path = std::env::current_exe().map_err(|error| error.to_string())?;
+    let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&bytes);
+    Ok(format!("{:016x}", hasher.finish()))
 }
 
 fn options(mut words: &[&str]) -> Result<(u64, PathBuf), String> {

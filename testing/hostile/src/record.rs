@@ -13,6 +13,9 @@ use crate::class::Class;
 #[derive(Debug, Default, Deserialize)]
 pub struct Mutations {
     schema: u32,
+    /// What ran it: a hash of the program, which has all of kpeel in it.
+    #[serde(default)]
+    program: String,
     /// How many rows the campaign has when it is done.
     #[serde(default)]
     pub planned: usize,
@@ -50,6 +53,19 @@ impl Mutations {
         })
     }
 
+    /// Goes on with what this very program ran; what another one did says nothing about this one.
+    #[must_use]
+    pub fn gone_on_by(self, program: String) -> Self {
+        if self.program == program {
+            return self;
+        }
+        Self {
+            schema: 1,
+            program,
+            ..Self::default()
+        }
+    }
+
     /// Writes the file, whole or not at all.
     ///
     /// # Errors
@@ -61,8 +77,9 @@ impl Mutations {
             .collect::<Result<_, _>>()
             .map_err(|error| error.to_string())?;
         let text = format!(
-            "{{\"schema\":{},\"planned\":{},\"rows\":[\n{}\n]}}\n",
+            "{{\"schema\":{},\"program\":\"{}\",\"planned\":{},\"rows\":[\n{}\n]}}\n",
             self.schema,
+            self.program,
             self.planned,
             rows.join(",\n")
         );
@@ -198,6 +215,7 @@ mod tests {
         };
         let mutations = Mutations {
             schema: 1,
+            program: "1f".into(),
             planned: 9,
             rows: vec![row("a", 100, 900), row("b", 7, 993)],
         };
@@ -206,9 +224,12 @@ mod tests {
         let loaded = Mutations::load(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         assert_eq!(loaded.rows, mutations.rows);
+        let loaded = loaded.gone_on_by("1f".into());
+        assert_eq!(loaded.rows, mutations.rows);
         assert_eq!(loaded.summary(), "2 of 9 rows, 2,000 mutations, 0 faults");
         let line = "| `payload` | 2 | 2,000 | 1,893 | not asked | 107 | 0 | 100 ms |";
         assert_eq!(loaded.table().lines().last(), Some(line));
+        assert!(loaded.gone_on_by("2e".into()).rows.is_empty());
         assert!(Mutations::load(&path).unwrap().rows.is_empty());
     }
 }
