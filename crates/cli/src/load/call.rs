@@ -251,7 +251,7 @@ mod tests {
 
     use super::*;
     use crate::load::results::Opened;
-    use crate::load::{Choice, Target, Trusting, Wish};
+    use crate::load::{Choice, Trusting, Wish};
     use crate::trust::Trust;
 
     /// How a load ends for a kernel, a device tree and a running system's tree of these bytes.
@@ -300,23 +300,7 @@ mod tests {
             size: 0,
         });
         Prepared {
-            wish: Wish {
-                root: "/".into(),
-                image: Target::Path(image.to_owned()),
-                initrds: Vec::new(),
-                append: Vec::new(),
-                command_line: None,
-                reuse_cmdline: false,
-                profile: None,
-                crash: false,
-                call: None,
-                dtb: None,
-                trust: None,
-                revoke: Vec::new(),
-                embedded: true,
-                parsers: Vec::new(),
-                debug: false,
-            },
+            wish: Wish::of(Path::new("/"), image),
             trusting: Trusting::decide(Some(trust), &status),
             status,
             choice: Ok(Choice {

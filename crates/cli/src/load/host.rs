@@ -352,23 +352,7 @@ mod tests {
         for (file, text) in [("abi_version", "1"), ("codecs", "gzip"), ("depth", "4")] {
             fs::write(host.join(file), text).unwrap();
         }
-        Wish {
-            root: root.to_owned(),
-            image: Target::Path(image.to_owned()),
-            initrds: Vec::new(),
-            append: Vec::new(),
-            command_line: None,
-            reuse_cmdline: false,
-            profile: None,
-            crash: false,
-            call: None,
-            dtb: None,
-            trust: None,
-            revoke: Vec::new(),
-            embedded: true,
-            parsers: Vec::new(),
-            debug: false,
-        }
+        Wish::of(root, image)
     }
 
     #[test]

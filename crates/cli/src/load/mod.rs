@@ -148,6 +148,30 @@ pub(crate) fn boot_failure(error: kpeel_boot::Error) -> Failure {
     }
 }
 
+#[cfg(test)]
+impl Wish {
+    /// A wish for nothing but this image.
+    fn of(root: &Path, image: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            image: Target::Path(image.to_owned()),
+            initrds: Vec::new(),
+            append: Vec::new(),
+            command_line: None,
+            reuse_cmdline: false,
+            profile: None,
+            crash: false,
+            call: None,
+            dtb: None,
+            trust: None,
+            revoke: Vec::new(),
+            embedded: true,
+            parsers: Vec::new(),
+            debug: false,
+        }
+    }
+}
+
 impl Wish {
     /// Opens the image and puts everything together; nothing is loaded yet.
     pub(crate) fn prepare(mut self, terminal: &mut Terminal) -> Result<Prepared> {
