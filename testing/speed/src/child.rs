@@ -125,8 +125,11 @@ fn unfold(image: &str, read: bool) -> Outcome<Cost> {
     let mut sandbox = Sandbox::new(Limits::default());
     let meter = std::sync::Arc::clone(sandbox.charge_to());
     let open = || -> Outcome<Buffer> {
+        // As the command does: the size is known.
         let file = fs::File::open(image)?;
-        Buffer::from_file(file, &meter).map_err(|error| error.to_string().into())
+        let (len, allowed) = (file.metadata()?.len(), meter.limits().image);
+        Buffer::read(file, Some(len), "image", allowed, &meter, &mut |_| {})
+            .map_err(|error| error.to_string().into())
     };
     let buffer = if read { None } else { Some(open()?) };
     let parsers: Vec<_> = kpeel_parsers::BUNDLED
