@@ -177,26 +177,7 @@ fn a_revoked_certificate_of_another_key_revokes_nothing() {
 fn a_valid_chain_counts_beside_one_that_is_not_in_either_order() {
     let pki = Pki::with_signer(P256);
     let signed = signed(&pki, &[]);
-    let (request, key) = (pki.scratch.join("ca.csr"), pki.key("ca"));
-    let config = pki.scratch.join("ca.cnf");
-    let again = [
-        "x509",
-        "-req",
-        "-in",
-        text(&request),
-        "-signkey",
-        text(&key),
-    ];
-    let more = [
-        "-days",
-        "9",
-        "-extfile",
-        text(&config),
-        "-extensions",
-        "ext",
-    ];
-    let old = Certificate::all_from_pem(&openssl(&[again, more].concat())).unwrap();
-    let (old, new) = (old[0].clone(), pki.certificate("ca"));
+    let (old, new) = (pki.renewed("ca"), pki.certificate("ca"));
 
     let day = 24 * 60 * 60;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use kpeel_image::{signature_entry, with_signatures};
 use kpeel_images::make::noise;
-use kpeel_trust::{Certificate, Identity, Key, Reason, Report, SignOptions, Store, sign};
-use support::{Make, P256, Pki, image, judge, openssl, text};
+use kpeel_trust::{Identity, Key, Reason, Report, SignOptions, Store, sign};
+use support::{Make, P256, Pki, image, judge};
 
 /// Far above what any of these takes, far below what unbounded work would.
 const SOON: Duration = Duration::from_secs(20);
@@ -119,24 +119,8 @@ fn certificates_that_issue_each_other_end_at_a_bound() {
     pki.make(&Make::ca("root", None));
     pki.make(&Make::leaf("signer", "loop", P256));
     let mut certificates = vec![pki.certificate("signer")];
-    let (request, key) = (pki.scratch.join("loop.csr"), pki.key("loop"));
-    let config = pki.scratch.join("loop.cnf");
     for _ in 0..CAS {
-        let pem = openssl(&[
-            "x509",
-            "-req",
-            "-in",
-            text(&request),
-            "-signkey",
-            text(&key),
-            "-days",
-            "9",
-            "-extfile",
-            text(&config),
-            "-extensions",
-            "ext",
-        ]);
-        certificates.extend(Certificate::all_from_pem(&pem).unwrap());
+        certificates.push(pki.renewed("loop"));
     }
     let last = certificates.last().cloned().unwrap();
     let key = fs::read(pki.key("signer")).unwrap();

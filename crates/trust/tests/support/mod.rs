@@ -65,6 +65,30 @@ impl Pki {
         Certificate::all_from_pem(&pem).unwrap().remove(0)
     }
 
+    /// Another certificate of this CA, by its own key: the same name and the same key, valid from now on.
+    pub fn renewed(&self, ca: &str) -> Certificate {
+        let [request, config] = ["csr", "cnf"].map(|end| self.scratch.join(&format!("{ca}.{end}")));
+        let key = self.key(ca);
+        let sign = [
+            "x509",
+            "-req",
+            "-in",
+            text(&request),
+            "-signkey",
+            text(&key),
+        ];
+        let with = [
+            "-days",
+            "9",
+            "-extfile",
+            text(&config),
+            "-extensions",
+            "ext",
+        ];
+        let pem = openssl(&[sign, with].concat());
+        Certificate::all_from_pem(&pem).unwrap().remove(0)
+    }
+
     pub fn identity(&self, name: &str) -> Identity {
         self.identity_with(name, &[])
     }
